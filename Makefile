@@ -1,0 +1,123 @@
+# Everything here works on a fresh machine with Python, make and git. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PY ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Everything that is installed, in one place: the versions come from constraints.txt, also those of the build.
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+SPEC := pyproject.toml constraints.txt
+
+# Pyright runs as pinned, with the Node of its wheel, and asks nobody for a newer version of itself.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
+	    || grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------------------------------------------------- set-up
+# Two stamps: who only wants to see it run does not wait for the tools of those who change it.
+
+$(VENV)/pip.stamp:
+	@command -v "$(PY)" >/dev/null 2>&1 \
+	    || { echo "fsmcollect needs Python 3.11 or later; '$(PY)' was not found. Name one: make PY=python3.12 ..." >&2; exit 1; }
+	@"$(PY)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "fsmcollect needs Python 3.11 or later; '$(PY)' is $$("$(PY)" -V). Name another: make PY=python3.12 ..." >&2; exit 1; }
+	@echo "setting up $(VENV) with $$("$(PY)" -V)"
+	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || "$(PY)" -m venv --clear "$(VENV)"
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(BIN)/python" -m ensurepip --upgrade >/dev/null
+	@$(INSTALL) --upgrade pip
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp $(SPEC)
+	@$(INSTALL) --build-constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@$(INSTALL) --group dev
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/dev.stamp ## make .venv with all that development needs
+
+# -------------------------------------------------------------------------------------------------------------- use
+
+.PHONY: demo
+demo: $(VENV)/run.stamp ## collect the bundled example on the simulated beamline, into demo/
+	@rm -rf demo
+	@$(BIN)/fsmcollect simulate --out demo
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## measure: planning, simulating, transitions, import
+	@$(BIN)/python -m benchmarks
+
+# ------------------------------------------------------------------------------------------------------------ checks
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## run the tests, with branch coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+.PHONY: prove
+prove: $(VENV)/dev.stamp ## run the long proofs (minutes)
+	@$(BIN)/python -m pytest -m long
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(VENV)/dev.stamp ## mypy --strict and pyright
+	@$(BIN)/mypy
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+.PHONY: imports
+imports: $(VENV)/dev.stamp ## which way imports run
+	@$(BIN)/lint-imports
+
+.PHONY: drift
+drift: $(VENV)/dev.stamp ## docs/machines says what the tables say
+	@$(BIN)/fsmcollect diagrams --check
+
+.PHONY: check
+# One after the other, the tests last: pytest's closing line ends what CI prints.
+check: ## all of the above: what CI runs
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory imports
+	@$(MAKE) --no-print-directory drift
+	@$(MAKE) --no-print-directory test
+
+# ---------------------------------------------------------------------------------------------------------- upkeep
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## let ruff format and mend what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: diagrams
+diagrams: $(VENV)/dev.stamp ## write docs/machines from the tables
+	@$(BIN)/fsmcollect diagrams
+
+.PHONY: constraints
+constraints: ## renew the pinned versions from an empty environment
+	@rm -rf build/constraints
+	@"$(PY)" -m venv build/constraints
+	@build/constraints/bin/python -m pip install --quiet --upgrade pip
+	@build/constraints/bin/python -m pip install --quiet hatchling --editable . --group dev
+	@{ sed -n '/^#/p;/^$$/q' constraints.txt; \
+	   build/constraints/bin/python -m pip freeze --all --exclude-editable --exclude setuptools --exclude wheel; } \
+	    > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+	@rm -rf build/constraints
+
+.PHONY: clean
+clean: ## remove what can be made again, .venv included
+	rm -rf $(VENV) build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""``python -m fsmcollect``."""
+
+from fsmcollect.cli import main
+
+main()

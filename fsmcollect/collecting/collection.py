@@ -1,0 +1,427 @@
+"""One collection: the activities of the collection machine, and `collect`, which runs it.
+
+Owns the order of a collection. Owns no edge (they are rows of `machines.collection`), no device, and no way of its own
+to make anything safe (that is `safing`). The same code runs on simulated time, in real time and on real devices.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import attrs
+import trio
+
+from fsmcollect import __version__, limits, safing
+from fsmcollect.beamline import Beamline, Ring
+from fsmcollect.collecting.exposing import Setting
+from fsmcollect.collecting.optics import Optics, OpticsTargets
+from fsmcollect.collecting.progress import Progress
+from fsmcollect.collecting.readiness import Readiness
+from fsmcollect.collecting.sample import Sample
+from fsmcollect.collecting.storing import Store
+from fsmcollect.errors import BeamlineBusy, DeviceError, FsmCollectError, SafingError
+from fsmcollect.events import Failure, RunEnded, RunStarted, SafingStep
+from fsmcollect.journal import Journal
+from fsmcollect.machines.collection import COLLECTION, Event, State
+from fsmcollect.machines.driver import Driver
+from fsmcollect.machines.engine import Engine
+from fsmcollect.machines.table import Outcome
+from fsmcollect.observers import Observers
+from fsmcollect.request import Request, to_dict
+from fsmcollect.together import one_failure_as_itself
+from fsmcollect.wedges import Plan, make_plan
+
+#: How long reading out and storing what was complete may take on the way out. Assumed: 100 images a second.
+SALVAGE_DEADLINE_S = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What became of a run.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        Exactly one.
+    safe : bool
+        The beamline was verified safe; False only where the run was abandoned in FAULT.
+    images : int
+        Images taken by this run (and on disk, where it keeps files).
+    failures : tuple of str
+        What went wrong, in order; empty after done.
+    files : tuple of Path
+        The master file of each series.
+    """
+
+    run: str
+    outcome: Outcome
+    safe: bool
+    images: int
+    failures: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+@attrs.define(eq=False, kw_only=True)
+class Collection:
+    """One collection of one crystal, once.
+
+    Building it checks everything that can be checked without moving anything or making a file.
+
+    Parameters
+    ----------
+    beamline : Beamline
+    request : Request
+    directory : Path or None
+        Where images and journal go; None keeps nothing.
+    observers : Observers
+        Told of every event.
+    first_of_list : bool
+        The first collection of a list takes a dark image, as the 2012 design has it.
+
+    Raises
+    ------
+    InvalidRequest
+        The request asks for what this beamline or this directory cannot give.
+    """
+
+    beamline: Beamline
+    request: Request
+    directory: Path | None = None
+    observers: Observers = attrs.field(factory=Observers)
+    first_of_list: bool = False
+    plan: Plan = attrs.field(init=False)
+    _store: Store | None = attrs.field(init=False, default=None)
+    _journal: Journal | None = attrs.field(init=False, default=None)
+    _driver: Driver[State, Event] = attrs.field(init=False)
+    _engine: Engine[State, Event] = attrs.field(init=False)
+    _optics: Optics = attrs.field(init=False)
+    _sample: Sample = attrs.field(init=False)
+    _nursery: trio.Nursery = attrs.field(init=False)
+    _readiness: Readiness = attrs.field(init=False)
+    _progress: Progress = attrs.field(init=False, factory=Progress)
+    _failures: list[str] = attrs.field(init=False, factory=list[str])
+
+    def __attrs_post_init__(self) -> None:
+        self.plan = make_plan(self.request)
+        limits.check(self.request, self.plan, self.beamline)
+        if self.directory is not None:
+            self._store = Store.checked(self.directory, self.request, self.plan, self.beamline)
+            self._journal = Journal(self._store.journal_path)
+            self.observers.listeners.append(self._journal.record)
+        self._optics = Optics(
+            beamline=self.beamline,
+            observers=self.observers,
+            targets=OpticsTargets(
+                distance_mm=limits.target_distance_mm(self.request, self.beamline),
+                energy_ev=self.request.beam.energy_ev,
+                transmission_frac=self.request.beam.transmission_frac,
+                aperture_um=self.request.beam.aperture_um,
+            ),
+        )
+        dark = self.first_of_list or self.request.sweep.dark_image
+        self._readiness = Readiness(
+            beamline=self.beamline,
+            optics=self._optics,
+            observers=self.observers,
+            dark_exposure_s=self.request.sweep.exposure_s if dark else None,
+        )
+        self._sample = Sample(beamline=self.beamline, request=self.request, observers=self.observers, store=self._store)
+        self._engine = Engine(
+            COLLECTION, guards={"beamline_free": lambda: self.beamline.free}, log=self.observers.transition
+        )
+        shutter = self.beamline.fast_shutter
+        self._driver = Driver(
+            self._engine,
+            {
+                State.MOUNTING: self._mounting,
+                State.CENTRING: self._centring,
+                State.OSCILLATING: self._oscillating,
+                State.HOLDING: self._holding,
+                State.HOLDING_FOR_BEAM: self._holding_for_beam,
+                State.CLOSING: self._closing,
+                State.FAULT: self._fault,
+            },
+            beam_off=None if shutter is None else shutter.close,
+        )
+
+    # -- requests from outside: synchronous, from the thread that trio runs in ----------------------------------------
+
+    @property
+    def name(self) -> str:
+        """What the run is called: the stem of its direct series."""
+        return self.plan.series[0].name
+
+    @property
+    def state(self) -> State:
+        return self._engine.current
+
+    def abort(self) -> bool:
+        """Stop and make safe; False where nothing runs. May be repeated. The beam goes off first."""
+        return self._driver.request(Event.ABORT)
+
+    def hold(self) -> bool:
+        """Pause; the beam goes off first. False unless the collection is exposing or held already."""
+        return self._driver.request(Event.HOLD)
+
+    def resume(self) -> bool:
+        """Go on after `hold`, from the first missing image. False unless held by a person."""
+        return self._driver.request(Event.RESUME)
+
+    def skip(self) -> bool:
+        """Leave this sample and keep what was taken."""
+        return self._driver.request(Event.SKIP)
+
+    def acknowledge(self) -> bool:
+        """Somebody has looked at the fault: make safe again and verify. False unless in FAULT."""
+        return self._driver.request(Event.ACKNOWLEDGE)
+
+    # -- the run ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Result:
+        """Collect, whatever happens, to exactly one outcome.
+
+        Raises
+        ------
+        BeamlineBusy
+            Another run owns the beamline or a fault is latched; nothing has happened.
+        BaseException
+            A bug of an adapter, or the cancellation that ended the run, after the beamline was made safe; `result`
+            then says what became of it.
+        """
+        self.beamline.require_free()
+        self.observers.emit(
+            RunStarted,
+            run=self.name,
+            version=__version__,
+            started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            images=self.plan.images,
+            wedges=len(self.plan.wedges),
+            request=to_dict(self.request),
+        )
+        try:
+            with one_failure_as_itself():
+                async with trio.open_nursery() as self._nursery:  # owns the optics, which outlive a state
+                    await self._driver.run()
+                    self._nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end()
+        return self.result()
+
+    def result(self) -> Result:
+        """What became of the run; also after `run` has raised.
+
+        Raises
+        ------
+        BeamlineBusy
+            It is still running, or has never run.
+        """
+        outcome = self._engine.outcome
+        if outcome is None or self.state not in COLLECTION.final:
+            raise BeamlineBusy(f"the run {self.name!r} has no result yet: it is in {self.state.name}")
+        return Result(
+            run=self.name,
+            outcome=outcome,
+            safe=self.state is State.IDLE,
+            images=self._progress.images,
+            failures=tuple(self._failures),
+            files=self._store.masters if self._store is not None else (),
+        )
+
+    async def _end(self) -> None:
+        """Say how it ended, put that on disk, and give the beamline back (a latched fault stays on it)."""
+        result = self.result()
+        self.observers.emit(
+            RunEnded,
+            outcome=str(result.outcome),
+            safe=result.safe,
+            images=result.images,
+            message="; ".join(result.failures),
+        )
+        await self._store_quietly(durable=True)
+        if self._journal is not None:
+            self.observers.listeners.remove(self._journal.record)
+        self.beamline.release()
+
+    # -- activities: one for each state -------------------------------------------------------------------------------
+
+    async def _mounting(self) -> Event:
+        self.beamline.claim(self.name)
+        try:
+            self._progress.plan(self.plan.wedges if self._store is None else await self._store.open())
+            if self._progress.is_complete:
+                return Event.NOTHING_MISSING
+            robot = await self._sample.needs_robot()
+            if robot:
+                await self._optics.make_room()
+            else:
+                self._optics.room_is_free()
+            self._optics.start(self._nursery)
+            await self._sample.mount()
+            self._optics.room_is_free()
+            await self._commit()
+        except FsmCollectError as error:
+            return self._failed("mounting", error)
+        return Event.MOUNTED
+
+    async def _centring(self) -> Event:
+        try:
+            await self._sample.centre()
+            await self._commit()
+        except FsmCollectError as error:
+            return self._failed("centring", error)
+        return Event.CENTRED
+
+    async def _oscillating(self) -> Event:
+        """Expose what is still to be taken, watching the ring; entered again after every hold."""
+        try:
+            await self._readiness.get_ready()
+            await self._commit()
+            with one_failure_as_itself():
+                async with trio.open_nursery() as nursery:
+                    if self.beamline.ring is not None:
+                        nursery.start_soon(self._watch_ring, self.beamline.ring)
+                    while not self._progress.is_complete:
+                        await self._progress.take_next(self._setting())
+                        if self._journal is not None:
+                            await self._journal.flush()
+                    nursery.cancel_scope.cancel()
+            if self._store is not None:
+                await self._store.finish()
+        except FsmCollectError as error:
+            return self._failed("exposing", error)
+        return Event.COLLECTED
+
+    async def _holding(self) -> Event:
+        try:
+            await self._pause()
+        except FsmCollectError as error:
+            return self._failed("holding", error)
+        await trio.sleep_forever()
+        raise AssertionError("only a request ends a hold")
+
+    async def _holding_for_beam(self) -> Event:
+        try:
+            await self._pause()
+            if self.beamline.ring is not None:
+                await self.beamline.ring.wait_for_beam()
+        except FsmCollectError as error:
+            return self._failed("waiting for the beam", error)
+        return Event.BEAM_BACK
+
+    async def _closing(self) -> Event:
+        self._optics.stop()
+        failures = await safing.make_safe(self.beamline, reversed(self._readiness.restore), self._report_safing)
+        with trio.move_on_after(SALVAGE_DEADLINE_S) as deadline:
+            await self._keep_what_is_complete()
+        if deadline.cancelled_caught:
+            self._note_failure("closing", f"storing what was complete took longer than {SALVAGE_DEADLINE_S:g} s")
+        self.beamline.fault = SafingError(failures) if failures else None
+        for failure in failures:
+            self._note_failure("closing", failure)
+        await self._store_quietly()
+        return Event.UNVERIFIED if failures else Event.SAFE
+
+    async def _fault(self) -> Event:
+        await trio.sleep_forever()
+        raise AssertionError("only an acknowledgement ends a fault")
+
+    # -- their parts --------------------------------------------------------------------------------------------------
+
+    async def _watch_ring(self, ring: Ring) -> None:
+        """Hold the collection when the beam is lost."""
+        try:
+            await ring.wait_for_loss()
+        except DeviceError as error:
+            self._failed("watching the ring", error)
+            self._driver.request(Event.FAILED)
+        else:
+            self._driver.request(Event.BEAM_LOST)
+
+    def _setting(self) -> Setting:
+        goniometer, detector = self.beamline.goniometer, self.beamline.detector
+        if goniometer is None or detector is None:
+            raise DeviceError("beamline", "goniometer and detector are required to expose")
+        return Setting(
+            goniometer=goniometer,
+            detector=detector,
+            observers=self.observers,
+            energy_ev=limits.target_energy_ev(self.request, self.beamline),
+            shutter_opening_s=self.beamline.config.shutter_opening_s,
+            shutterless=self.plan.shutterless,
+            passes=self.plan.passes,
+            sink=self._store,
+        )
+
+    async def _pause(self) -> None:
+        """Beam off and verified, motion stopped, complete images stored, detector ready to be armed again."""
+        fast, goniometer, detector = self.beamline.fast_shutter, self.beamline.goniometer, self.beamline.detector
+        if fast is not None:
+            await fast.close()
+            if not await fast.is_closed():
+                raise DeviceError("fast_shutter", "commanded closed, but its read-back denies it")
+        if goniometer is not None:
+            await goniometer.stop()
+        if detector is not None:
+            await detector.disarm()
+        await self._progress.salvage()
+        if self._store is not None:
+            await self._store.refresh_masters()
+        await self._commit()
+
+    async def _keep_what_is_complete(self) -> None:
+        """On the way out: images and master files. What fails is told, and stops nothing."""
+        try:
+            await self._progress.salvage()
+        except FsmCollectError as error:
+            self._note_failure("storing what was complete", str(error))
+        try:
+            if self._store is not None:
+                await self._store.finish()
+        except FsmCollectError as error:
+            self._note_failure("finishing the files", str(error))
+
+    async def _commit(self) -> None:
+        """What has happened is on disk before the step counts as done."""
+        if self._journal is not None:
+            await self._journal.flush(durable=True)
+
+    async def _store_quietly(self, *, durable: bool = False) -> None:
+        """Write the journal where a failure to write must stop nothing any more."""
+        if self._journal is None:
+            return
+        try:
+            await self._journal.flush(durable=durable)
+        except FsmCollectError as error:
+            self._failures.append(str(error))
+
+    def _report_safing(self, ended: safing.StepEnded) -> None:
+        self.observers.emit(SafingStep, step=ended.step.name, verified=not ended.failure, message=ended.failure)
+
+    def _failed(self, what: str, error: FsmCollectError) -> Event:
+        self._note_failure(what, "; ".join([str(error), *getattr(error, "__notes__", ())]))
+        return Event.FAILED
+
+    def _note_failure(self, what: str, message: str) -> None:
+        self._failures.append(f"{what}: {message}")
+        self.observers.emit(Failure, what=what, message=message)
+
+
+async def collect(
+    beamline: Beamline,
+    request: Request,
+    *,
+    directory: Path | None = None,
+    observers: Observers | None = None,
+    first_of_list: bool = False,
+) -> Result:
+    """Collect one crystal: check, run, make safe. See `Collection` for parameters and errors."""
+    collection = Collection(
+        beamline=beamline,
+        request=request,
+        directory=directory,
+        observers=observers or Observers(),
+        first_of_list=first_of_list,
+    )
+    return await collection.run()

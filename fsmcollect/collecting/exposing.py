@@ -1,0 +1,239 @@
+"""One wedge: the activities of the wedge machine.
+
+Owns the order arm, run up, expose, drain of one rotation, and knows at every moment how many of its images are
+complete and how many are safely stored. Makes nothing safe: whatever stops it, the collection machine does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import attrs
+import trio
+
+from fsmcollect.beamline import Acquisition, Detector, FrameBlock, Goniometer, Sweep
+from fsmcollect.errors import DeviceError, FsmCollectError
+from fsmcollect.events import ImagesTaken, WedgeStarted
+from fsmcollect.machines.driver import Driver
+from fsmcollect.machines.engine import Engine
+from fsmcollect.machines.wedge import WEDGE, Event, State
+from fsmcollect.observers import Observers
+from fsmcollect.timing import to_sweep
+from fsmcollect.together import one_failure_as_itself, together
+from fsmcollect.wedges import Wedge
+
+#: A wedge that lasts longer is stored while it is being exposed; a shorter one right after. Assumed: below this the
+#: work of reading beside the exposure costs more than the wait saves.
+STORE_WHILE_EXPOSING_S = 2.0
+
+
+class ImageSink(Protocol):
+    """Where images go."""
+
+    def groups(self, wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
+        """How the images numbered `first` to ``stop - 1`` are stored together, as half-open ranges in order."""
+
+    async def store(self, wedge: Wedge, first_image: int, block: FrameBlock) -> str:
+        """Store a group; returns the file's name once it is complete on disk. Raises StorageError."""
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """What is the same for every wedge of a collection."""
+
+    goniometer: Goniometer
+    detector: Detector
+    observers: Observers
+    energy_ev: float
+    shutter_opening_s: float
+    shutterless: bool
+    passes: int
+    sink: ImageSink | None
+
+
+@attrs.define(eq=False)
+class WedgeRun:
+    """Takes `wedge` once. After an interruption, `salvage` stores the images that were complete by then."""
+
+    setting: Setting
+    wedge: Wedge
+    #: Images handed over and (with a sink) on disk, counted from the wedge's first.
+    stored: int = attrs.field(init=False, default=0)
+    #: What went wrong, where the machine ended in BROKEN.
+    failure: FsmCollectError | None = attrs.field(init=False, default=None)
+    #: Images whose exposure had ended when the wedge was interrupted.
+    _complete: int = attrs.field(init=False, default=0)
+    _armed: bool = attrs.field(init=False, default=False)
+    #: In shuttered mode, the exposures (image by image, pass by pass) that have been made.
+    _exposures: int = attrs.field(init=False, default=0)
+    _all_stored: trio.Event | None = attrs.field(init=False, default=None)
+    _nursery: trio.Nursery | None = attrs.field(init=False, default=None)
+
+    async def take(self) -> State:
+        """Drive the wedge machine to its end.
+
+        Raises
+        ------
+        FsmCollectError
+            Storing failed while the wedge was still being exposed.
+        """
+        wedge = self.wedge
+        self.setting.observers.emit(
+            WedgeStarted,
+            wedge=wedge.index,
+            series=wedge.series.name,
+            omega_start_deg=float(wedge.omega_start_deg),
+            first_image=wedge.first_image,
+            images=wedge.images,
+        )
+        engine = Engine(WEDGE, log=self.setting.observers.transition)
+        driver = Driver(
+            engine,
+            {
+                State.ARMING: self._arming,
+                State.RUNNING_UP: self._running_up,
+                State.EXPOSING: self._exposing,
+                State.DRAINING: self._draining,
+            },
+        )
+        try:
+            if wedge.images * wedge.exposure_s <= STORE_WHILE_EXPOSING_S:
+                return await driver.run()
+            return await self._take_storing_meanwhile(driver)
+        finally:
+            if self._armed:
+                self._complete = min(self.setting.detector.frames_complete, wedge.images)
+
+    async def _take_storing_meanwhile(self, driver: Driver[State, Event]) -> State:
+        self._all_stored = trio.Event()
+        with one_failure_as_itself():
+            async with trio.open_nursery() as self._nursery:
+                return await driver.run()
+
+    async def salvage(self) -> None:
+        """Store what was complete when the wedge was interrupted. Call it once the beam is off.
+
+        Raises
+        ------
+        FsmCollectError
+            An image that was complete cannot be read or stored.
+        """
+        if self._complete > self.stored:
+            await self._store(self._complete)
+
+    # -- activities ---------------------------------------------------------------------------------------------------
+
+    async def _arming(self) -> Event:
+        setting, wedge = self.setting, self.wedge
+        shuttered = not setting.shutterless
+        acquisition = Acquisition(
+            images=wedge.images,
+            images_per_trigger=1 if shuttered else wedge.images,
+            frame_time_s=wedge.exposure_s / (setting.passes if shuttered else 1),
+            triggers_per_image=setting.passes if shuttered else 1,
+            energy_ev=setting.energy_ev,
+        )
+
+        async def arm() -> None:
+            await setting.detector.arm(acquisition)
+            self._armed = True
+
+        async def prepare() -> None:
+            await setting.goniometer.prepare_sweep(self._next_sweep())
+
+        try:
+            await together(arm, prepare)
+        except FsmCollectError as error:
+            return self._failed(error)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._store_meanwhile)
+        return Event.ARMED
+
+    async def _running_up(self) -> Event:
+        try:
+            if self._exposures:
+                await self.setting.goniometer.prepare_sweep(self._next_sweep())
+            await self.setting.goniometer.begin_sweep()
+        except DeviceError as error:
+            return self._failed(error)
+        return Event.AT_SPEED
+
+    async def _exposing(self) -> Event:
+        try:
+            await self.setting.goniometer.finish_sweep()
+        except DeviceError as error:
+            return self._failed(error)
+        self._exposures += 1
+        if self.setting.shutterless or self._exposures == self.wedge.images * self.setting.passes:
+            return Event.EXPOSED
+        return Event.IMAGE_EXPOSED
+
+    async def _draining(self) -> Event:
+        try:
+            if self._all_stored is not None:
+                await self._all_stored.wait()
+            else:
+                await self._store(self.wedge.images)
+            await self.setting.detector.disarm()
+        except FsmCollectError as error:
+            return self._failed(error)
+        return Event.DRAINED
+
+    # -- their parts --------------------------------------------------------------------------------------------------
+
+    def _next_sweep(self) -> Sweep:
+        setting, wedge = self.setting, self.wedge
+        if setting.shutterless:
+            return to_sweep(wedge, setting.goniometer.time_to_speed_s, setting.shutter_opening_s)
+        image = wedge.part(wedge.first_image + self._exposures // setting.passes, 1)
+        return to_sweep(image, setting.goniometer.time_to_speed_s, setting.shutter_opening_s, passes=setting.passes)
+
+    async def _store_meanwhile(self) -> None:
+        await self._store(self.wedge.images)
+        if self._all_stored is not None:
+            self._all_stored.set()
+
+    async def _store(self, until: int) -> None:
+        """Read out and store the images from the first one not yet stored up to `until`."""
+        wedge, sink = self.wedge, self.setting.sink
+        origin = wedge.first_image
+        divide = sink.groups if sink is not None else _hundreds
+        for first, stop in divide(wedge, origin + self.stored, origin + until):
+            await self._store_group(first - origin, stop - origin, sink)
+
+    async def _store_group(self, first: int, stop: int, sink: ImageSink | None) -> None:
+        """Read out and store the images with indices `first` to ``stop - 1``; they appear together."""
+        setting, wedge = self.setting, self.wedge
+        chunks: list[bytes] = []
+        omega_deg: list[float] = []
+        async with contextlib.aclosing(
+            setting.detector.read_out(stop - first, first=first, with_images=sink is not None)
+        ) as blocks:
+            async for block in blocks:
+                chunks += block.chunks
+                omega_deg += block.omega_deg
+        if len(omega_deg) != stop - first:
+            raise DeviceError("detector", f"{len(omega_deg)} images came of the {stop - first} that were complete")
+        number = wedge.first_image + first
+        file = await sink.store(wedge, number, FrameBlock(first, chunks, omega_deg)) if sink is not None else ""
+        self.stored = stop
+        setting.observers.emit(
+            ImagesTaken,
+            series=wedge.series.name,
+            first_image=number,
+            images=stop - first,
+            omega_recorded_deg=round(omega_deg[0], 6),
+            file=file,
+        )
+
+    def _failed(self, error: FsmCollectError) -> Event:
+        self.failure = error
+        return Event.FAILED
+
+
+def _hundreds(_wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Groups for a run that keeps no files: just small enough that a progress bar moves."""
+    for start in range(first, stop, 100):
+        yield start, min(start + 100, stop)

@@ -1,0 +1,100 @@
+"""The optics of a collection: what moves WHILE the sample is mounted and centred, where that is safe.
+
+Detector distance, energy, transmission and aperture do not touch the sample, so they need not wait for it. The one
+thing they share with the robot is room: the detector keeps the distance that the robot's arm needs until the sample is
+on the goniometer. Nothing here opens a shutter.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from fsmcollect.beamline import Beamline
+from fsmcollect.errors import FsmCollectError
+from fsmcollect.events import StepDone
+from fsmcollect.observers import Observers
+from fsmcollect.together import together
+
+
+@attrs.define(eq=False, kw_only=True)
+class OpticsTargets:
+    """Where the optics are wanted; None leaves a device as it stands."""
+
+    distance_mm: float | None
+    energy_ev: float | None
+    transmission_frac: float | None
+    aperture_um: float | None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Optics:
+    """Moves the optics in a nursery that the run owns, and is waited for before anything is exposed."""
+
+    beamline: Beamline
+    targets: OpticsTargets
+    observers: Observers
+    #: Set once the robot has left: the detector may come nearer than the robot's arm allows.
+    _room_is_free: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _ended: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _failure: FsmCollectError | None = attrs.field(init=False, default=None)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self._run, name="optics")
+
+    def room_is_free(self) -> None:
+        """The robot has left the sample position, or never comes."""
+        self._room_is_free.set()
+
+    def stop(self) -> None:
+        """Give up what is under way; safing stops the motors."""
+        self._scope.cancel()
+
+    async def make_room(self) -> None:
+        """Move the detector away from where the robot's arm will be; nothing where it is far enough."""
+        changer, stage = self.beamline.sample_changer, self.beamline.detector_stage
+        if changer is None or stage is None:
+            return
+        if await stage.read_distance_mm() < changer.needs_distance_mm:
+            await stage.move(max(changer.needs_distance_mm, self.targets.distance_mm or 0.0))
+            self.observers.emit(StepDone, step="detector makes room for the sample changer")
+
+    async def arrived(self) -> None:
+        """Return when everything stands where it is wanted, or raise what went wrong."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run(self) -> None:
+        with self._scope:
+            try:
+                await together(self._distance, self._energy, self._transmission, self._aperture)
+            except FsmCollectError as error:
+                self._failure = error
+        self._ended.set()
+
+    async def _distance(self) -> None:
+        stage, target_mm = self.beamline.detector_stage, self.targets.distance_mm
+        if stage is None or target_mm is None:
+            return
+        changer = self.beamline.sample_changer
+        if changer is not None and target_mm < changer.needs_distance_mm and not self._room_is_free.is_set():
+            await self._room_is_free.wait()
+        await stage.move(target_mm)
+        self.observers.emit(StepDone, step="detector distance", detail=f"{target_mm:g} mm")
+
+    async def _energy(self) -> None:
+        if self.beamline.monochromator is not None and self.targets.energy_ev is not None:
+            await self.beamline.monochromator.move(self.targets.energy_ev)
+            self.observers.emit(StepDone, step="energy", detail=f"{self.targets.energy_ev:g} eV")
+
+    async def _transmission(self) -> None:
+        if self.beamline.attenuator is not None and self.targets.transmission_frac is not None:
+            await self.beamline.attenuator.set_transmission(self.targets.transmission_frac)
+            self.observers.emit(StepDone, step="transmission", detail=f"{self.targets.transmission_frac:g}")
+
+    async def _aperture(self) -> None:
+        if self.beamline.aperture is not None and self.targets.aperture_um is not None:
+            await self.beamline.aperture.select(self.targets.aperture_um)
+            self.observers.emit(StepDone, step="aperture", detail=f"{self.targets.aperture_um:g} um")

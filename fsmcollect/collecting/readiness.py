@@ -1,0 +1,78 @@
+"""What lies between a centred crystal and the first wedge: conditions, dark image, cover, safety shutter, gains."""
+
+from __future__ import annotations
+
+import attrs
+
+from fsmcollect.beamline import Beamline, Diodes
+from fsmcollect.collecting.optics import Optics
+from fsmcollect.errors import DeviceError
+from fsmcollect.events import StepDone
+from fsmcollect.observers import Observers
+from fsmcollect.safing import Step
+
+
+@attrs.define(eq=False, kw_only=True)
+class Readiness:
+    """Makes a beamline ready to expose, the first time wholly, after a hold only in what a hold undoes."""
+
+    beamline: Beamline
+    optics: Optics
+    observers: Observers
+    #: Exposure of the dark image to be taken first, seconds; None takes none.
+    dark_exposure_s: float | None
+    #: Settings that were changed and have to be put back, in the order in which they were changed.
+    restore: list[Step] = attrs.field(init=False, factory=list[Step])
+    _ready_once: bool = attrs.field(init=False, default=False)
+
+    async def get_ready(self) -> None:
+        """Return when the next wedge may be exposed.
+
+        Raises
+        ------
+        DeviceError
+            A device failed, or a condition is not met: hutch not searched, sample too warm.
+        """
+        if not self._ready_once:
+            await self.optics.arrived()
+            await self._check_surroundings()
+            await self._take_dark()
+            if self.beamline.detector_cover is not None:
+                await self.beamline.detector_cover.open()
+                self.observers.emit(StepDone, step="detector cover open")
+        if self.beamline.safety_shutter is not None:
+            await self.beamline.safety_shutter.open()
+            self.observers.emit(StepDone, step="safety shutter open")
+        if not self._ready_once and self.beamline.diodes is not None:
+            await self._adjust_gains(self.beamline.diodes)
+        self._ready_once = True
+
+    async def _check_surroundings(self) -> None:
+        """What must be true before a crystal is exposed, and is nobody's command."""
+        if self.beamline.interlock is not None and not await self.beamline.interlock.is_searched():
+            raise DeviceError("interlock", "the hutch is not searched: search it, then collect again")
+        limit_k = self.beamline.config.max_sample_temperature_k
+        if self.beamline.cryo_stream is not None and limit_k is not None:
+            temperature_k = await self.beamline.cryo_stream.read_temperature_k()
+            if temperature_k > limit_k:
+                raise DeviceError(
+                    "cryo_stream", f"{temperature_k:.1f} K at the sample, at most {limit_k:g} K allowed"
+                )
+
+    async def _take_dark(self) -> None:
+        if self.beamline.detector is not None and self.dark_exposure_s is not None:
+            await self.beamline.detector.take_dark(self.dark_exposure_s)
+            self.observers.emit(StepDone, step="dark image", detail=f"{self.dark_exposure_s:g} s")
+
+    async def _adjust_gains(self, diodes: Diodes) -> None:
+        before = await diodes.read_gains()
+
+        async def put_back() -> None:
+            await diodes.set_gains(*before)
+
+        async def are_back() -> bool:
+            return await diodes.read_gains() == before
+
+        self.restore.append(Step(name="diode gains put back", command=put_back, is_verified=are_back, deadline_s=10.0))
+        await diodes.adjust_gains()
+        self.observers.emit(StepDone, step="diode gains")

@@ -1,0 +1,274 @@
+"""A run's files: checked before anything moves, opened when it begins, complete at every moment.
+
+Owns where they go, which images exist already, and the threads in which they are written. Owns no format (that is
+`images`) and no decision about what to take.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fsmcollect import images, limits
+from fsmcollect.beamline import Beamline, FrameBlock
+from fsmcollect.errors import DeviceError, InvalidRequest, Problem
+from fsmcollect.images.storage import storage_error
+from fsmcollect.journal import FILE_NAME
+from fsmcollect.realwork import in_thread
+from fsmcollect.request import Request
+from fsmcollect.wedges import ImageRanges, Plan, Wedge, missing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@attrs.define(eq=False, kw_only=True)
+class Store:
+    """Keeps the images, snapshots and masters of one run under `directory`."""
+
+    directory: Path
+    process_directory: Path | None
+    request: Request
+    plan: Plan
+    beamline: Beamline
+    _series: dict[str, images.Series] = attrs.field(init=False, factory=dict[str, images.Series])
+    #: What exists of each series, by first image; complete files only.
+    _parts: dict[str, dict[int, images.Part]] = attrs.field(init=False, factory=dict[str, dict[int, images.Part]])
+    #: A write that was given up by an abort may still be under way in its thread: one writer at a time.
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    @classmethod
+    def checked(cls, base: Path, request: Request, plan: Plan, beamline: Beamline) -> Store:
+        """The store of a request, if its files can be made. Looks, and changes nothing.
+
+        Raises
+        ------
+        InvalidRequest
+            The directory lies outside of `base`, cannot be written, is too full, or holds images of that name.
+        """
+        store = cls(
+            directory=_inside(base, request.files.directory, "files.directory"),
+            process_directory=(
+                _inside(base, request.files.process_directory, "files.process_directory")
+                if request.files.process_directory
+                else None
+            ),
+            request=request,
+            plan=plan,
+            beamline=beamline,
+        )
+        problems = list(store._problems())
+        if problems:
+            raise InvalidRequest(problems)
+        return store
+
+    @property
+    def journal_path(self) -> Path:
+        return self.directory / FILE_NAME
+
+    @property
+    def masters(self) -> tuple[Path, ...]:
+        """The master files that exist, in the order of the plan's series."""
+        return tuple(self._series[name].master_path for name, parts in self._parts.items() if parts)
+
+    # -- before anything moves ----------------------------------------------------------------------------------------
+
+    def _problems(self) -> Iterator[Problem]:
+        for field, path in (("files.directory", self.directory), ("files.process_directory", self.process_directory)):
+            if path is not None:
+                reason = _unwritable(path)
+                if reason:
+                    yield Problem(field=field, value=str(path), allowed=reason)
+                    return
+        longest = max(len(os.fsencode(f"{series.name}_data_0000000.h5.part")) for series in self.plan.series) + 1
+        if longest > 255:
+            yield Problem(
+                field="files.prefix",
+                value=self.request.files.prefix,
+                allowed=f"makes file names of {longest} bytes; at most 255 are allowed: shorten it by {longest - 255}",
+            )
+            return
+        if self.directory.is_dir() and not self.request.files.skip_existing:
+            existing = [path for series in self.plan.series for path in images.clashes(self.directory, series.name)]
+            if existing:
+                more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+                yield Problem(
+                    field="files.run_number",
+                    value=str(self.request.files.run_number),
+                    allowed=f"{existing[0].name}{more} exist already in {self.directory}: choose another run number "
+                    "or prefix, or set files.skip_existing = true to take only what is missing",
+                )
+        yield from self._space_problems()
+
+    def _space_problems(self) -> Iterator[Problem]:
+        needed = sum(images.expected_bytes(series) for series in self._described(None).values())
+        free = shutil.disk_usage(_nearest_existing(self.directory)).free
+        if needed > free:
+            yield Problem(
+                field="files.directory",
+                value=str(self.directory),
+                allowed=f"has {free / 1e6:,.0f} MB free; {self.plan.images:,} images may take {needed / 1e6:,.0f} MB: "
+                "free space, or choose another disk",
+            )
+
+    # -- during the run -----------------------------------------------------------------------------------------------
+
+    async def open(self) -> tuple[Wedge, ...]:
+        """Make the directories, find what exists, write the first masters; returns the wedges still to be taken.
+
+        Raises
+        ------
+        StorageError
+            The disk refused, or existing images belong to another plan.
+        """
+        stage = self.beamline.detector_stage
+        here_mm = await stage.read_distance_mm() if stage is not None else None
+        self._series = self._described(here_mm)
+        return await in_thread(self._open)
+
+    def _open(self) -> tuple[Wedge, ...]:
+        for path in (self.directory, self.process_directory):
+            if path is not None:
+                try:
+                    path.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise storage_error("make the directory", path, error) from error
+        existing: dict[str, ImageRanges] = {}
+        for name, series in self._series.items():
+            images.remove_leftovers(self.directory, name)
+            parts = images.check_parts(series, images.existing_parts(self.directory, name))
+            self._parts[name] = {part.first_image: part for part in parts}
+            existing[name] = ImageRanges((part.first_image, part.stop) for part in parts)
+        left = missing(self.plan, existing)
+        if left:
+            self._write_masters(finished=False)
+        return left
+
+    def groups(self, wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
+        """How images `first` to ``stop - 1`` of `wedge` (their numbers) are divided among files."""
+        return self._series[wedge.series.name].blocks(first, stop)
+
+    async def store(self, wedge: Wedge, first_image: int, block: FrameBlock) -> str:
+        """Store consecutive images, the first of which has the number `first_image`; returns the file's name.
+
+        Raises StorageError.
+        """
+        return await in_thread(self._store, wedge.series.name, first_image, block)
+
+    def _store(self, name: str, first_image: int, block: FrameBlock) -> str:
+        with self._lock:
+            parts = self._parts[name]
+            if first_image not in parts:  # else a write that an abort gave up has ended well after all
+                parts[first_image] = images.write_data_file(
+                    self._series[name], first_image, block.chunks, block.omega_deg
+                )
+            return parts[first_image].file
+
+    async def store_snapshot(self, number: int, picture: npt.NDArray[np.uint8]) -> None:
+        """Store a picture of the sample as PNG beside the images. Raises StorageError."""
+        path = self.directory / f"{self.plan.series[0].name}_snapshot_{number}.png"
+        await in_thread(images.write_snapshot, path, picture)
+
+    async def refresh_masters(self) -> None:
+        """Write the masters again with the files that exist: a short file of an interrupted wedge is among them."""
+        await in_thread(self._write_masters_locked, False)
+
+    async def finish(self) -> None:
+        """Write the masters for good. May be repeated. Raises StorageError."""
+        if self._parts:
+            await in_thread(self._write_masters_locked, True)
+
+    def _write_masters_locked(self, finished: bool) -> None:
+        with self._lock:
+            self._write_masters(finished=finished)
+
+    def _write_masters(self, *, finished: bool) -> None:
+        for name, series in self._series.items():
+            parts = tuple(self._parts[name].values())
+            whole = sum(part.images for part in parts) == series.images
+            images.write_master(series, parts, finished=finished, end_time=_now() if finished and whole else None)
+
+    def _described(self, distance_mm: float | None) -> dict[str, images.Series]:
+        """Each series of the plan as its files describe it."""
+        request, config, detector = self.request, self.beamline.config, self.beamline.detector
+        if detector is None:
+            raise DeviceError("beamline", "no detector")
+        asked_mm = limits.target_distance_mm(request, self.beamline)
+        transmission = request.beam.transmission_frac
+        flux = config.full_flux_ph_s
+        experiment = images.Experiment(
+            sample_name=request.sample.name or request.files.prefix,
+            detector=detector.info,
+            beamline=config,
+            detector_distance_mm=asked_mm or distance_mm or config.fixed_distance_mm or 0.0,
+            energy_ev=limits.target_energy_ev(request, self.beamline),
+            exposure_s=self.plan.exposure_s,
+            start_time=_now(),
+            transmission_frac=transmission,
+            flux_ph_s=None if flux is None else flux * (1.0 if transmission is None else transmission),
+            beam_size_um=config.beam_size_um,
+            kappa_deg=request.positions.get("kappa_deg"),
+            phi_deg=request.positions.get("phi_deg"),
+        )
+        described: dict[str, images.Series] = {}
+        for series in self.plan.series:
+            wedges = [wedge for wedge in self.plan.wedges if wedge.series is series]
+            described[series.name] = images.Series(
+                directory=self.directory,
+                stem=series.name,
+                image_width_deg=self.plan.image_width_deg,
+                wedges=tuple(
+                    images.PlannedWedge(
+                        first_image=wedge.first_image, images=wedge.images, omega_start_deg=wedge.omega_start_deg
+                    )
+                    for wedge in wedges
+                ),
+                experiment=experiment,
+            )
+        return described
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _inside(base: Path, directory: str, field: str) -> Path:
+    """`directory` under `base`, or as it is where it is absolute.
+
+    Raises
+    ------
+    InvalidRequest
+        A relative directory that leads out of `base`, by dots or by a link.
+    """
+    if Path(directory).is_absolute():
+        return Path(directory)
+    path = (base / directory).resolve()
+    if not path.is_relative_to(base.resolve()):
+        raise InvalidRequest(
+            [Problem(field=field, value=directory, allowed=f"leads out of the output directory {base} to {path}")]
+        )
+    return path
+
+
+def _nearest_existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _unwritable(path: Path) -> str:
+    """Why no file can be made in `path`; empty where it can."""
+    existing = _nearest_existing(path)
+    if not existing.is_dir():
+        return f"{existing} is a file: choose another directory"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} cannot be written by this user: make it writable, or choose another directory"
+    return ""

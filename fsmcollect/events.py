@@ -1,0 +1,146 @@
+"""What happened: frozen, time-stamped, serialisable values. They are all that an observer ever sees.
+
+Owns the event types and their one-line JSON. Owns no device, no file and no policy. An event never holds an absolute
+path or a wall-clock time except `RunStarted.started_at`, so that two equal runs have equal traces.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that has happened, `t_us` microseconds after its run began."""
+
+    t_us: int
+    kind: ClassVar[str] = "event"
+    #: Fields that differ between two equal runs and so do not count for a trace.
+    volatile: ClassVar[frozenset[str]] = frozenset()
+
+    def to_json(self, *, stable: bool = False) -> str:
+        """One line of JSON without a line end; `stable` leaves out what differs between two equal runs."""
+        fields = {
+            a.name: getattr(self, a.name)
+            for a in attrs.fields(type(self))
+            if not (stable and a.name in self.volatile)
+        }
+        return _encode({"event": self.kind, **fields})
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted(Event):
+    """A collection was accepted. `request` is its canonical dictionary."""
+
+    kind: ClassVar[str] = "run_started"
+    volatile: ClassVar[frozenset[str]] = frozenset({"started_at"})
+    run: str
+    version: str
+    started_at: str
+    images: int
+    wedges: int
+    request: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Moved(Event):
+    """A machine went from one state to another, or heard an event and stayed."""
+
+    kind: ClassVar[str] = "transition"
+    machine: str
+    source: str
+    event: str
+    dest: str
+
+    def to_json(self, *, stable: bool = False) -> str:
+        # The most frequent event by far, and all its texts are identifiers: nothing to escape.
+        return (
+            f'{{"event":"transition","t_us":{self.t_us},"machine":"{self.machine}","source":"{self.source}",'
+            f'"on":"{self.event}","dest":"{self.dest}"}}'
+        )
+
+
+@attrs.frozen(kw_only=True)
+class StepDone(Event):
+    """A step of the order of collection is complete: `step` in the vocabulary of the field, `detail` for a reader."""
+
+    kind: ClassVar[str] = "step_done"
+    step: str
+    detail: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class WedgeStarted(Event):
+    """A wedge, or what was missing of it, begins."""
+
+    kind: ClassVar[str] = "wedge_started"
+    wedge: int
+    series: str
+    omega_start_deg: float
+    first_image: int
+    images: int
+
+
+@attrs.frozen(kw_only=True)
+class ImagesTaken(Event):
+    """Consecutive images of a series are complete (and on disk, where the run keeps files)."""
+
+    kind: ClassVar[str] = "images_taken"
+    volatile: ClassVar[frozenset[str]] = frozenset({"file"})
+    series: str
+    first_image: int
+    images: int
+    omega_recorded_deg: float
+    file: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PersonAsked(Event):
+    """A person was asked something."""
+
+    kind: ClassVar[str] = "person_asked"
+    question: str
+
+
+@attrs.frozen(kw_only=True)
+class Failure(Event):
+    """Something went wrong; the machine's next transition says what follows."""
+
+    kind: ClassVar[str] = "failure"
+    what: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class SafingStep(Event):
+    """One step of making the beamline safe ended: carried out and verified, or not."""
+
+    kind: ClassVar[str] = "safing_step"
+    step: str
+    verified: bool
+    message: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class EventsLost(Event):
+    """An observer was too slow and lost events of its own; nobody else did."""
+
+    kind: ClassVar[str] = "events_lost"
+    count: int
+
+
+@attrs.frozen(kw_only=True)
+class RunEnded(Event):
+    """The one outcome of a run."""
+
+    kind: ClassVar[str] = "run_ended"
+    outcome: str
+    safe: bool
+    images: int
+    message: str = ""

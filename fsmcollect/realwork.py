@@ -1,0 +1,31 @@
+"""Real work (a disk, a library that blocks) in a thread, with simulated time standing still meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar, TypeVarTuple, Unpack, runtime_checkable
+
+import trio
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+@runtime_checkable
+class HoldableClock(Protocol):
+    """A clock that can be made to wait for real work. A real clock cannot, and need not."""
+
+    def hold(self) -> AbstractContextManager[None]: ...
+
+
+async def in_thread(work: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+    """Run blocking `work` in a thread.
+
+    Cancelling does not wait for the thread: an abort must never wait for a disk. So `work` has to be such that it does
+    no harm when it ends later, unheeded (atomic files, a lock around shared state).
+    """
+    clock = trio.lowlevel.current_clock()
+    with clock.hold() if isinstance(clock, HoldableClock) else contextlib.nullcontext():
+        return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)

@@ -1,0 +1,124 @@
+"""What goes from one setting to another in a fixed time: a cover, a backlight, an aperture, a set of absorbers.
+
+Owns the rules that all of these share, so that they hold everywhere: the last command wins, commanding the same setting
+again is joining, cancelling a waiter does not stop the motion, and a jammed actuator stays where it is until its time
+limit. Owns no device; where speed and acceleration matter there is `motion.Axis`.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+from fsmcollect.errors import DeviceError
+from fsmcollect.sim.kernel import Kernel, Scheduled, to_us
+from fsmcollect.sim.trace import Trace
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class _Travel(Generic[T]):
+    """One command under way, and how it ended."""
+
+    target: T
+    due: Scheduled | None = None
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    #: Why it did not arrive; empty when it did.
+    failure: str = ""
+
+
+@attrs.define(eq=False)
+class Actuator(Generic[T]):
+    """One thing with settings.
+
+    Attributes
+    ----------
+    name : str
+        The role, as errors and the trace name it.
+    setting : T or None
+        Where it stands; None while it travels, or where it jammed half-way.
+    travel_s : float
+        From any setting to any other, also after a reversal on the way.
+    time_limit_s : float
+        A travel that has not arrived so long after its command is a DeviceError.
+    jammed : bool
+        It hears commands and does not move. Cleared by whoever mends it.
+    """
+
+    kernel: Kernel
+    trace: Trace
+    name: str
+    setting: T | None
+    travel_s: float
+    time_limit_s: float = 30.0  # assumed
+    jammed: bool = False
+    _travel: _Travel[T] | None = attrs.field(init=False, default=None)
+
+    @property
+    def is_moving(self) -> bool:
+        """A travel is under way, jammed or not."""
+        return self._travel is not None
+
+    def command(self, target: T) -> None:
+        """Send it to `target`, whatever it is doing; never waits."""
+        self.trace.note(self.name, f"to {target}")
+        if self._travel is not None:
+            if self._travel.target == target:
+                return
+            self._end(f"was sent to {target} on its way to {self._travel.target}")
+        if self.setting == target:
+            return
+        travel = _Travel(target)
+        self._travel = travel
+        if not self.jammed:
+            self.setting = None
+        travel.due = self.kernel.after(to_us(self.travel_s), self._arrive, by=self.name)
+
+    async def go(self, target: T) -> None:
+        """Send it to `target` and wait until it is there.
+
+        Raises
+        ------
+        DeviceError
+            It did not arrive in time, or another command sent it elsewhere.
+        """
+        self.command(target)
+        travel = self._travel
+        if travel is None:
+            await trio.lowlevel.checkpoint()
+            return
+        await travel.ended.wait()
+        if travel.failure:
+            raise DeviceError(self.name, travel.failure)
+
+    def _arrive(self) -> None:
+        travel = self._travel
+        if travel is None:
+            return
+        if self.jammed:
+            rest_s = max(0.0, self.time_limit_s - self.travel_s)
+            travel.due = self.kernel.after(to_us(rest_s), self._run_out, by=self.name)
+            return
+        self.setting = travel.target
+        self.trace.note(self.name, f"at {travel.target}")
+        self._end("")
+
+    def _run_out(self) -> None:
+        travel = self._travel
+        if travel is None or not self.jammed:
+            self._arrive()
+            return
+        self._end(f"did not reach {travel.target} within {max(self.time_limit_s, self.travel_s):g} s")
+
+    def _end(self, failure: str) -> None:
+        travel = self._travel
+        if travel is None:
+            return
+        self._travel = None
+        if travel.due is not None:
+            travel.due.cancel()
+        travel.failure = failure
+        travel.ended.set()

@@ -1,0 +1,162 @@
+"""Running collections on the simulated beamline: what the command, the benchmarks and the tests all call.
+
+Owns the meeting of a `Collection` and a `SimulatedBeamline` in simulated time, and Ctrl-C. Owns no device and no rule.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from fsmcollect.collecting.collection import Collection, Result
+from fsmcollect.errors import InvalidRequest, Problem
+from fsmcollect.events import Event, Moved
+from fsmcollect.images import noise_chunks
+from fsmcollect.machines.collection import State
+from fsmcollect.machines.table import Outcome
+from fsmcollect.observers import Listener, Observers
+from fsmcollect.realwork import in_thread
+from fsmcollect.request import Request
+from fsmcollect.sim.beamline import SimulatedBeamline
+
+#: Different noisy images that a simulated detector deals out in turn. Assumed: enough that neighbours differ.
+NOISE_IMAGES = 16
+
+
+@attrs.frozen(kw_only=True)
+class Simulation:
+    """What became of simulated collections, as ``--json`` prints it."""
+
+    outcome: Outcome
+    safe: bool
+    images: int
+    simulated_s: float
+    wall_s: float
+    trace_sha256: str
+    violations: tuple[str, ...]
+    files: tuple[Path, ...]
+    failures: tuple[str, ...]
+
+
+@attrs.define(eq=False, kw_only=True)
+class Rehearsal:
+    """Simulated collections, one after the other on one beamline.
+
+    Building it checks every request; nothing has moved and no file was made when that raises `InvalidRequest`.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    simulated : SimulatedBeamline
+        Used once.
+    directory : Path or None
+        Where the requests' directories are; None keeps no files.
+    listeners : sequence of Listener
+        Told of every event of every collection.
+    before : callable, optional
+        Called inside the simulation before the first collection begins, with the rehearsal: the place to schedule an
+        abort or a fault.
+    """
+
+    requests: Sequence[Request]
+    simulated: SimulatedBeamline
+    directory: Path | None = None
+    listeners: Sequence[Listener] = ()
+    before: Callable[[Rehearsal], None] | None = None
+    #: The collection under way, the last one once all have ended.
+    current: Collection = attrs.field(init=False)
+    _collections: list[Collection] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._collections = [
+            Collection(
+                beamline=self.simulated.beamline,
+                request=request,
+                directory=self.directory,
+                observers=Observers([self._to_trace, *self.listeners]),
+                first_of_list=len(self.requests) > 1 and index == 0,
+            )
+            for index, request in enumerate(self.requests)
+        ]
+        names = [series.name for collection in self._collections for series in collection.plan.series]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled and self.directory is not None:
+            raise InvalidRequest(
+                [
+                    Problem(
+                        field="files", allowed=f"{', '.join(doubled)} is asked for twice: change prefix or run number"
+                    )
+                ]
+            )
+        self.current = self._collections[0]
+
+    def run(self, *, heed_signals: bool = False) -> Simulation:
+        """Collect one request after the other; an abort ends the list.
+
+        Parameters
+        ----------
+        heed_signals : bool
+            Take SIGINT and SIGTERM for an abort; only in the main thread.
+        """
+        began_s = time.perf_counter()
+        results = self.simulated.kernel.run(self._heeding if heed_signals else self._collect_all)
+        return Simulation(
+            outcome=max(result.outcome for result in results),
+            safe=all(result.safe for result in results),
+            images=sum(result.images for result in results),
+            simulated_s=self.simulated.kernel.now_us / 1e6,
+            wall_s=time.perf_counter() - began_s,
+            trace_sha256=self.simulated.trace.sha256(),
+            violations=tuple(self.simulated.checkers.violations),
+            files=tuple(file for result in results for file in result.files),
+            failures=tuple(failure for result in results for failure in result.failures),
+        )
+
+    async def _heeding(self) -> list[Result]:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def abort_on_signal() -> None:
+                    async for _ in signals:
+                        self.current.abort()
+
+                nursery.start_soon(abort_on_signal)
+                results = await self._collect_all()
+                nursery.cancel_scope.cancel()
+        return results
+
+    async def _collect_all(self) -> list[Result]:
+        if self.directory is not None:
+            info = self.simulated.detector.info
+            chunks = await in_thread(noise_chunks, self.simulated.seed, info, NOISE_IMAGES)
+            self.simulated.detector.frame_source = lambda index: chunks[index % NOISE_IMAGES]
+        if self.before is not None:
+            self.before(self)
+        results: list[Result] = []
+        for self.current in self._collections:
+            results.append(await self._collect(self.current))
+            if results[-1].outcome is Outcome.ABORTED or not results[-1].safe:
+                break
+        self.simulated.checkers.at_rest()
+        return results
+
+    async def _collect(self, collection: Collection) -> Result:
+        """Run one collection; in FAULT give up, for nobody is there to acknowledge it."""
+        with trio.CancelScope() as scope:
+
+            def give_up_in_fault(event: Event) -> None:
+                if isinstance(event, Moved) and event.dest == State.FAULT.name:
+                    scope.cancel()
+
+            collection.observers.listeners.append(give_up_in_fault)
+            return await collection.run()
+        return collection.result()
+
+    def _to_trace(self, event: Event) -> None:
+        source = event.machine if isinstance(event, Moved) else event.kind
+        self.simulated.trace.note(source, event.to_json(stable=True))

@@ -1,0 +1,51 @@
+"""Several device operations at once, failing as one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+
+import trio
+
+from fsmcollect.errors import FsmCollectError
+
+
+async def together(*operations: Callable[[], Awaitable[None]]) -> None:
+    """Run the operations in parallel; return when all have ended.
+
+    The first expected failure cancels the others and is raised as itself; further ones become its notes. A bug stays
+    in the group that trio raises.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            for operation in operations:
+                nursery.start_soon(operation)
+    except BaseExceptionGroup as group:
+        expected, unexpected = group.split(FsmCollectError)
+        if unexpected is not None or expected is None:
+            raise
+        first, *others = _leaves(expected)
+        for other in others:
+            first.add_note(f"at the same time: {other}")
+        raise first from None
+
+
+def _leaves(group: BaseExceptionGroup[FsmCollectError]) -> list[FsmCollectError]:
+    leaves: list[FsmCollectError] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
+
+
+@contextlib.contextmanager
+def one_failure_as_itself() -> Iterator[None]:
+    """Raise the one failure of a nursery as itself; a group stays a group only where it holds several."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if error is group:
+            raise
+        raise error from None
