@@ -65,7 +65,7 @@ test: $(VENV)/dev.stamp ## run the tests, with branch coverage
 
 .PHONY: prove
 prove: $(VENV)/dev.stamp ## run the long proofs (minutes)
-	@$(BIN)/python -m pytest -m long
+	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m long
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff: rules and format

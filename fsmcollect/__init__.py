@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fsmcollect.errors import BeamlineBusy, DeviceError, FsmCollectError, InvalidRequest, SafingError, StorageError
     from fsmcollect.machines.table import Outcome
     from fsmcollect.observers import Observers
-    from fsmcollect.request import Request, parse_mxcube, parse_toml
+    from fsmcollect.mxcube import parse_mxcube
+    from fsmcollect.request import Request, parse_toml
     from fsmcollect.wedges import Plan, make_plan
 
 _HOME = {
@@ -41,7 +42,7 @@ _HOME = {
     "StorageError": "errors",
     "collect": "collecting.collection",
     "make_plan": "wedges",
-    "parse_mxcube": "request",
+    "parse_mxcube": "mxcube",
     "parse_toml": "request",
 }
 

@@ -201,7 +201,8 @@ def main() -> NoReturn:
 
 def _read(name: str, *, absolute_below_out: bool = False) -> Sequence[Request]:
     """The requests of a file. A TOML file holds one, MXCuBE's JSON may hold a list."""
-    from fsmcollect.request import parse_mxcube, parse_toml
+    from fsmcollect.mxcube import parse_mxcube
+    from fsmcollect.request import parse_toml
 
     path = Path(name)
     try:

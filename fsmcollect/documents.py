@@ -58,7 +58,8 @@ def _toml_error(text: str, error: ValueError, where: str) -> tuple[str, str, str
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
     if found is None:
         if "digits" in str(error):  # int() refuses more than 4,300 of them, before any field is known
-            line = next((n for n, row in enumerate(text.splitlines(), 1) if re.search(r"[0-9_]{4300}", row)), None)
+            rows = enumerate(text.split("\n"), 1)
+            line = next((n for n, row in rows if any(len(run) > 4300 for run in re.findall("[0-9_]+", row))), None)
             return "holds a number with too many digits", where, f"line {line}" if line else ""
         return printable(str(error)), where, ""
     message, row, column = found.groups()
@@ -67,8 +68,9 @@ def _toml_error(text: str, error: ValueError, where: str) -> tuple[str, str, str
     return f"cannot be read: {printable(message)}", where, f"line {row}, column {column}"
 
 
-_HEADER = re.compile(r"\s*\[+\s*([^\[\]#]+?)\s*\]")
-_SETTING = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'|\s*\.\s*)+?)\s*=""")
+# Possessive (`++`), so that no row, however long, is gone through more than a few times.
+_HEADER = re.compile(r"\s*+\[++([^\[\]#]++)\]")
+_SETTING = re.compile(r"""\s*+((?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+'|\s*+\.\s*+)+?)\s*+=""")
 
 
 def setting_lines(text: str) -> dict[str, int]:

@@ -185,12 +185,10 @@ def _check_limits(
 def _limits(low: float | None, above: float | None, high: float | None, unit: str) -> str:
     unit = f" {unit}" if unit else ""
     floor = low if low is not None else above
-    if floor is None and high is None:
-        return ""
+    if floor is None:
+        return ""  # a rule with an upper limit has a lower one too
     if high is None:
         return f"must be {'at least' if low is not None else 'greater than'} {floor:,}{unit}"
-    if floor is None:
-        return f"must be at most {high:,}{unit}"
     if low is not None:
         return f"must be {low:,} to {high:,}{unit}"
     return f"must be greater than {above:,}{unit} and at most {high:,}{unit}"

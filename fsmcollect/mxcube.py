@@ -277,11 +277,8 @@ def _sample(reader: _Reader) -> dict[str, Any]:
     for field, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 999_999:
             what = "puck" if field == puck else "pin"
-            given = value if value is not None else "nothing"
-            allowed = (
-                f"must be the number of a {what}, from 1; with a blank sample_location the sample is mounted by hand"
-            )
-            reader.problems.append(Problem(field=field, value=shown(given), allowed=allowed))
+            allowed = f"must be the number of a {what}, from 1; a blank sample_location means mounted by hand"
+            reader.refuse(field, value, allowed)
             return sample
     return {**sample, "location": f"{numbers[puck]}:{numbers[pin]}"}
 

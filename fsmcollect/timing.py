@@ -111,7 +111,7 @@ class Timings:
 
 
 @attrs.frozen
-class _Wheel:
+class _Rotation:
     """One sweep of omega with all that belongs to it: before the beam, with it, after it."""
 
     run_up_deg: float
@@ -121,7 +121,7 @@ class _Wheel:
     after_s: float
 
     @classmethod
-    def turning(cls, width_deg: float, duration_s: float, timings: Timings) -> _Wheel:
+    def turning(cls, width_deg: float, duration_s: float, timings: Timings) -> _Rotation:
         if not width_deg:  # a still: the gate counts time
             return cls(0.0, 0.0, timings.shutter_opening_s, duration_s, timings.shutter_closing_s)
         speed = abs(width_deg) / duration_s
@@ -152,38 +152,38 @@ class _Clock:
         return self._known[key]
 
     def _times(self, wedge: Wedge, before: Wedge | None) -> tuple[float, float]:
-        timings, wheel = self._timings, self._wheel(wedge)
+        timings, rotation = self._timings, self._rotation(wedge)
         slew_s = 0.0
         if before is not None:
-            slew_s = timings.slew_s(self._run_up_start(wedge, wheel) - self._stop(before))
+            slew_s = timings.slew_s(self._run_up_start(wedge, rotation) - self._stop(before))
         # The detector arms while omega slews.
-        before_s = max(timings.arm_s, slew_s) + wheel.before_s
-        exposing_s = wheel.exposing_s + wheel.after_s
+        before_s = max(timings.arm_s, slew_s) + rotation.before_s
+        exposing_s = rotation.exposing_s + rotation.after_s
         if not self._plan.shutterless:
-            exposing_s += self._further_exposures_s(wedge, wheel)
+            exposing_s += self._further_exposures_s(wedge, rotation)
         return before_s, exposing_s + timings.readout_s
 
-    def _wheel(self, wedge: Wedge) -> _Wheel:
+    def _rotation(self, wedge: Wedge) -> _Rotation:
         """The wedge's one sweep, or the first of those that take its images one by one."""
         plan = self._plan
         if plan.shutterless:
-            return _Wheel.turning(float(wedge.width_deg), wedge.images * plan.exposure_s, self._timings)
-        return _Wheel.turning(float(plan.image_width_deg), plan.exposure_s / plan.passes, self._timings)
+            return _Rotation.turning(float(wedge.width_deg), wedge.images * plan.exposure_s, self._timings)
+        return _Rotation.turning(float(plan.image_width_deg), plan.exposure_s / plan.passes, self._timings)
 
-    def _further_exposures_s(self, wedge: Wedge, wheel: _Wheel) -> float:
+    def _further_exposures_s(self, wedge: Wedge, rotation: _Rotation) -> float:
         """What the second and later exposures of a shuttered wedge take: each turns back and runs up again."""
-        one_s = wheel.before_s + wheel.exposing_s + wheel.after_s
-        back_deg = wheel.overrun_deg + wheel.run_up_deg
+        one_s = rotation.before_s + rotation.exposing_s + rotation.after_s
+        back_deg = rotation.overrun_deg + rotation.run_up_deg
         next_image_s = one_s + self._timings.slew_s(back_deg)
         same_image_s = one_s + self._timings.slew_s(back_deg + abs(float(self._plan.image_width_deg)))
         repeats = (self._plan.passes - 1) * wedge.images
         return next_image_s * (wedge.images - 1) + same_image_s * repeats
 
-    def _run_up_start(self, wedge: Wedge, wheel: _Wheel) -> float:
-        return float(wedge.omega_start_deg) - self._direction() * wheel.run_up_deg
+    def _run_up_start(self, wedge: Wedge, rotation: _Rotation) -> float:
+        return float(wedge.omega_start_deg) - self._direction() * rotation.run_up_deg
 
     def _stop(self, wedge: Wedge) -> float:
-        return float(wedge.omega_end_deg) + self._direction() * self._wheel(wedge).overrun_deg
+        return float(wedge.omega_end_deg) + self._direction() * self._rotation(wedge).overrun_deg
 
     def _direction(self) -> float:
         return math.copysign(1.0, self._plan.image_width_deg)

@@ -10,7 +10,7 @@ import trio
 from fsmcollect.errors import FsmCollectError
 
 
-async def together(*operations: Callable[[], Awaitable[None]]) -> None:
+async def together(first: Callable[[], Awaitable[None]], *others: Callable[[], Awaitable[None]]) -> None:
     """Run the operations in parallel; return when all have ended.
 
     The first expected failure cancels the others and is raised as itself; further ones become its notes. A bug stays
@@ -18,16 +18,17 @@ async def together(*operations: Callable[[], Awaitable[None]]) -> None:
     """
     try:
         async with trio.open_nursery() as nursery:
-            for operation in operations:
+            for operation in others:
                 nursery.start_soon(operation)
+            await first()
     except BaseExceptionGroup as group:
         expected, unexpected = group.split(FsmCollectError)
         if unexpected is not None or expected is None:
             raise
-        first, *others = _leaves(expected)
-        for other in others:
-            first.add_note(f"at the same time: {other}")
-        raise first from None
+        failure, *later = _leaves(expected)
+        for other in later:
+            failure.add_note(f"at the same time: {other}")
+        raise failure from None
 
 
 def _leaves(group: BaseExceptionGroup[FsmCollectError]) -> list[FsmCollectError]:

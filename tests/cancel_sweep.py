@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 import attrs
 import trio
@@ -73,13 +74,9 @@ class _Striker(trio.abc.Instrument):
 @contextmanager
 def repeatable_schedule(seed: int) -> Iterator[None]:
     """trio's own shuffling of tasks, from a seed. The switch is private to trio, so it stays in the testing kit."""
-    before = _run._ALLOW_DETERMINISTIC_SCHEDULING
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    _run._r.seed(seed)
-    try:
+    with mock.patch.object(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True):
+        _run._r.seed(seed)
         yield
-    finally:
-        _run._ALLOW_DETERMINISTIC_SCHEDULING = before
 
 
 def at_every_checkpoint(prepare: Callable[[], Case], *, seed: int = 0, limit: int = 10_000) -> Sweep:

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fsmcollect.beamline import Location
+from fsmcollect.documents import setting_lines
 from fsmcollect.errors import InvalidRequest, Problem
 from fsmcollect.fields import exact
 from fsmcollect.request import (
@@ -343,6 +344,11 @@ def test_broken_toml_is_told_with_line_and_column(text: str, words: str, where: 
     assert words in problem.allowed
 
 
+@pytest.mark.parametrize("row", ["a" * 50_000, "[" + " " * 50_000, " ." * 25_000, "a." * 25_000 + "!", '"' * 50_000])
+def test_a_long_row_costs_no_time_when_the_line_of_a_problem_is_looked_for(row: str) -> None:
+    assert setting_lines(f"[files]\n{row}\nprefix = 1")["files.prefix"] == 3
+
+
 def test_an_offending_value_is_shown_short_and_printable() -> None:
     problem = the_problem(SMALLEST.replace('"p"', '"' + "a/\\u001b[31m" * 50 + '"'))
     assert len(problem.value) <= 80
@@ -353,6 +359,17 @@ def test_an_offending_value_is_shown_short_and_printable() -> None:
 def test_only_a_table_is_a_request(mapping: Any) -> None:
     with pytest.raises(InvalidRequest, match="must be a table of sections"):
         from_dict(mapping)
+
+
+def test_python_values_that_no_file_holds_are_shown_as_well() -> None:
+    settings = {"image_width_deg": Fraction(1, 3), "images": CentringMethod.AUTO, "exposure_s": 10**400}
+    with pytest.raises(InvalidRequest) as refusal:
+        from_dict({"files": {"directory": "d", "prefix": "p"}, "sweep": {**settings, "passes": Fraction(1, 3)}})
+    assert [(problem.field, problem.value) for problem in refusal.value.problems] == [
+        ("sweep.images", '"auto"'),
+        ("sweep.exposure_s", "an integer of about 401 digits"),
+        ("sweep.passes", "1/3"),
+    ]
 
 
 def test_a_class_refuses_as_the_file_does() -> None:

@@ -333,4 +333,4 @@ def test_ranges_take_memory_by_their_number_and_not_by_their_images() -> None:
 def test_a_million_images_in_ten_thousand_inverse_beam_wedges_are_planned_in_under_50_ms() -> None:
     request = ask(images=500_000, inverse=100)
     assert len(make_plan(request).wedges) == 10_000
-    assert min(timeit.repeat(lambda: make_plan(request), number=1, repeat=5)) < 0.05
+    assert min(timeit.repeat(lambda: make_plan(request), number=1, repeat=10)) < 0.05

@@ -7,7 +7,7 @@ complete and how many are safely stored. Makes nothing safe: whatever stops it, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import attrs
@@ -24,6 +24,10 @@ from fsmcollect.timing import to_sweep
 from fsmcollect.together import one_failure_as_itself, together
 from fsmcollect.wedges import Wedge
 
+#: An image whose recorded omega is further from the nominal one than this part of its width is not what was asked for.
+#: Assumed; for stills and very thin images `ANGLE_TOLERANCE_DEG` is allowed all the same.
+ANGLE_TOLERANCE_WIDTHS = 0.5
+ANGLE_TOLERANCE_DEG = 0.01
 #: A wedge that lasts longer is stored while it is being exposed; a shorter one right after. Assumed: below this the
 #: work of reading beside the exposure costs more than the wait saves.
 STORE_WHILE_EXPOSING_S = 2.0
@@ -66,6 +70,10 @@ class WedgeRun:
     #: Images whose exposure had ended when the wedge was interrupted.
     _complete: int = attrs.field(init=False, default=0)
     _armed: bool = attrs.field(init=False, default=False)
+    #: The rotation itself went wrong: what the detector still holds was not taken as asked.
+    _spoilt: bool = attrs.field(init=False, default=False)
+    #: The rotation under way or about to begin: the whole wedge, or one image of it in shuttered mode.
+    _sweep: Sweep = attrs.field(init=False)
     #: In shuttered mode, the exposures (image by image, pass by pass) that have been made.
     _exposures: int = attrs.field(init=False, default=0)
     _all_stored: trio.Event | None = attrs.field(init=False, default=None)
@@ -80,11 +88,12 @@ class WedgeRun:
             Storing failed while the wedge was still being exposed.
         """
         wedge = self.wedge
+        self._sweep = self._next_sweep()
         self.setting.observers.emit(
             WedgeStarted,
             wedge=wedge.index,
             series=wedge.series.name,
-            omega_start_deg=float(wedge.omega_start_deg),
+            omega_start_deg=self._sweep.omega_start_deg,
             first_image=wedge.first_image,
             images=wedge.images,
         )
@@ -115,12 +124,14 @@ class WedgeRun:
     async def salvage(self) -> None:
         """Store what was complete when the wedge was interrupted. Call it once the beam is off.
 
+        Images of a rotation that went wrong (a shutter that did not open, an omega that stuck) are left alone.
+
         Raises
         ------
         FsmCollectError
             An image that was complete cannot be read or stored.
         """
-        if self._complete > self.stored:
+        if self._complete > self.stored and not self._spoilt:
             await self._store(self._complete)
 
     # -- activities ---------------------------------------------------------------------------------------------------
@@ -136,17 +147,13 @@ class WedgeRun:
             energy_ev=setting.energy_ev,
         )
 
-        async def arm() -> None:
-            await setting.detector.arm(acquisition)
-            self._armed = True
-
-        async def prepare() -> None:
-            await setting.goniometer.prepare_sweep(self._next_sweep())
-
         try:
-            await together(arm, prepare)
+            await together(
+                lambda: setting.detector.arm(acquisition), lambda: setting.goniometer.prepare_sweep(self._sweep)
+            )
         except FsmCollectError as error:
             return self._failed(error)
+        self._armed = True
         if self._nursery is not None:
             self._nursery.start_soon(self._store_meanwhile)
         return Event.ARMED
@@ -154,7 +161,8 @@ class WedgeRun:
     async def _running_up(self) -> Event:
         try:
             if self._exposures:
-                await self.setting.goniometer.prepare_sweep(self._next_sweep())
+                self._sweep = self._next_sweep()
+                await self.setting.goniometer.prepare_sweep(self._sweep)
             await self.setting.goniometer.begin_sweep()
         except DeviceError as error:
             return self._failed(error)
@@ -164,6 +172,7 @@ class WedgeRun:
         try:
             await self.setting.goniometer.finish_sweep()
         except DeviceError as error:
+            self._spoilt = True
             return self._failed(error)
         self._exposures += 1
         if self.setting.shutterless or self._exposures == self.wedge.images * self.setting.passes:
@@ -217,6 +226,7 @@ class WedgeRun:
         if len(omega_deg) != stop - first:
             raise DeviceError("detector", f"{len(omega_deg)} images came of the {stop - first} that were complete")
         number = wedge.first_image + first
+        self._check_angles(number, omega_deg)
         file = await sink.store(wedge, number, FrameBlock(first, chunks, omega_deg)) if sink is not None else ""
         self.stored = stop
         setting.observers.emit(
@@ -227,6 +237,20 @@ class WedgeRun:
             omega_recorded_deg=round(omega_deg[0], 6),
             file=file,
         )
+
+    def _check_angles(self, first_image: int, recorded_deg: Sequence[float]) -> None:
+        """Refuse images that were not taken at the angles asked for."""
+        wedge = self.wedge
+        start_deg, width_deg = float(wedge.image_start_deg(first_image)), float(wedge.image_width_deg)
+        tolerance_deg = max(abs(width_deg) * ANGLE_TOLERANCE_WIDTHS, ANGLE_TOLERANCE_DEG)
+        for index, omega_deg in enumerate(recorded_deg):
+            if abs(omega_deg - (start_deg + index * width_deg)) > tolerance_deg:
+                self._spoilt = True
+                raise DeviceError(
+                    "goniometer",
+                    f"image {first_image + index} of {wedge.series.name} was taken at omega {omega_deg:.4f} deg instead "
+                    f"of {start_deg + index * width_deg:.4f} deg",
+                )
 
     def _failed(self, error: FsmCollectError) -> Event:
         self.failure = error

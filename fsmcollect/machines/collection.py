@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 
-from fsmcollect.machines.table import Outcome, Row, Table, from_each
+from fsmcollect.machines.table import Name, Outcome, Row, Table, from_each
 
 
-class State(enum.Enum):
+class State(Name):
     """What a collection is doing, in words its user would choose."""
 
     IDLE = enum.auto()
@@ -25,7 +25,7 @@ class State(enum.Enum):
     ABANDONED = enum.auto()
 
 
-class Event(enum.Enum):
+class Event(Name):
     """Facts that activities return (participles) and requests from outside (imperatives)."""
 
     START = enum.auto()

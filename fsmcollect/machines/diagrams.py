@@ -23,6 +23,8 @@ from fsmcollect.machines.table import Row, Table
 
 AnyTable = Table[Any, Any]
 AnyRow = Row[Any, Any]
+#: A row's label and where it leads.
+Exit = tuple[str, enum.Enum]
 
 #: The first words of every page made here: only such a page may be found stale, and removed.
 _MARK = "<!-- Made by `fsmcollect diagrams`"
@@ -69,28 +71,28 @@ def _arrange(table: AnyTable) -> _Picture:
     return _Picture(box=box, shared=shared, edges=edges, stays=stays)
 
 
-def _most_shared(table: AnyTable) -> tuple[tuple[enum.Enum, ...], frozenset[tuple[str, enum.Enum]]]:
+def _most_shared(table: AnyTable) -> tuple[tuple[enum.Enum, ...], set[Exit]]:
     """The group of states whose common edges, drawn once, save the most arrows' labels; and those edges."""
-    exits: dict[enum.Enum, set[tuple[str, enum.Enum]]] = {state: set() for state in table.states}
+    exits: dict[enum.Enum, set[Exit]] = {state: set() for state in table.states}
     for row in table.rows:
         if not row.stays:
             exits[row.source].add(_exit(row))
-    best: tuple[tuple[enum.Enum, ...], frozenset[tuple[str, enum.Enum]]] = ((), frozenset())
+    best: tuple[tuple[enum.Enum, ...], set[Exit]] = ((), set())
     best_saving = 1
     for row in table.rows:
-        group = tuple(state for state in table.states if _exit(row) in exits[state])
+        group: tuple[enum.Enum, ...] = tuple(state for state in table.states if _exit(row) in exits[state])
         if len(group) < 2:
             continue
-        common = frozenset.intersection(*(frozenset(exits[state]) for state in group))
+        common = {edge for edge in exits[group[0]] if all(edge in exits[state] for state in group)}
         # An arrow into the box's own states would start where it ends.
-        common = frozenset(edge for edge in common if edge[1] not in group)
+        common = {edge for edge in common if edge[1] not in group}
         saving = (len(group) - 1) * len(common)
         if saving > best_saving:
             best, best_saving = (group, common), saving
     return best
 
 
-def _exit(row: AnyRow) -> tuple[str, enum.Enum]:
+def _exit(row: AnyRow) -> Exit:
     return _label(row), row.dest
 
 
@@ -106,7 +108,8 @@ def _label(row: AnyRow) -> str:
 def mermaid(table: AnyTable) -> str:
     """The table as a Mermaid state diagram, which GitHub and most documentation tools draw."""
     picture = _arrange(table)
-    inner, outer = [], []
+    inner: list[str] = []
+    outer: list[str] = []
     for (source, dest), labels in picture.edges.items():
         place = inner if source in picture.box and dest in picture.box else outer
         place.append(f"{source.name} --> {dest.name} : {'<br/>'.join(labels)}")
@@ -144,8 +147,8 @@ def dot(table: AnyTable) -> str:
     lines = [
         f"digraph {_quoted(table.name)} {{",
         "    rankdir=TB; compound=true; nodesep=0.5; ranksep=0.55; bgcolor=white;",
-        '    node [shape=box, style="rounded,filled", fillcolor="#f6f8fa", color="#57606a", penwidth=1.2,'
-        ' fontname="Helvetica", fontsize=12, margin="0.18,0.09"];',
+        '    node [shape=box, style="rounded,filled", fillcolor="#f6f8fa", color="#57606a", penwidth=1.2];',
+        '    node [fontname="Helvetica", fontsize=12, margin="0.18,0.09"];',
         '    edge [color="#57606a", fontcolor="#24292f", fontname="Helvetica", fontsize=10, arrowsize=0.7];',
         '    begin [shape=circle, label="", width=0.16, style=filled, fillcolor="#24292f", color="#24292f"];',
     ]
@@ -220,7 +223,8 @@ def _html(text: str) -> str:
 
 def render_page(table: AnyTable) -> str:
     """The whole Markdown page of one table."""
-    kind = type(table.initial)
+    initial: enum.Enum = table.initial
+    kind = type(initial)
     about = (kind.__doc__ or "").strip().splitlines()
     lines = [
         f"{_MARK} from {kind.__module__}: change the table there, not this page. -->",
@@ -238,7 +242,7 @@ def render_page(table: AnyTable) -> str:
         "",
         "## Rows",
         "",
-        "Every edge there is. A destination in brackets is a stay: the event is heard and recorded, the activity goes on.",
+        "Every edge there is. In brackets, a stay: the event is heard and recorded, the activity goes on.",
         "",
         "| source | event | destination | outcome | guard | why |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -8,12 +8,13 @@ failure leads to is a row in the table.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic
+from typing import Generic, cast
 
 import attrs
 import trio
 
-from fsmcollect.machines.engine import Engine
+from fsmcollect.errors import DeviceError, TableError
+from fsmcollect.machines.engine import Engine, IllegalEvent
 from fsmcollect.machines.table import E, S
 
 Activity = Callable[[], Awaitable[E]]
@@ -32,21 +33,32 @@ class Driver(Generic[S, E]):
         One for each active state of the table. An activity returns the event that ends it; failures it expects it
         turns into events; what it raises is a bug and is raised again by `run` after the safety state.
     beam_off : BeamOff, optional
-        Given by a root machine: what must leave at the very instant of an urgent request, before the interrupted
-        activity has even begun to unwind. It is repeated and verified in the safety state, so it need not succeed.
+        Given by a root machine: what must leave at the very instant of an urgent request or of a cancellation from
+        outside, however long the interrupted activity takes to unwind. It is repeated and verified in the safety
+        state, so it need not succeed: a DeviceError is ignored, and once the machine has ended it is not waited for.
     """
 
     engine: Engine[S, E]
     activities: Mapping[S, Activity[E]]
     beam_off: BeamOff | None = None
-    #: Requests that were accepted and wait for the present activity to unwind; never longer than one scheduler pass.
+    #: Requests that were accepted and wait for the present activity to unwind.
     _pending: list[E] = attrs.field(init=False, factory=list[E])
     #: The scope of the activity under way; None outside of `run`.
     _scope: trio.CancelScope | None = attrs.field(init=False, default=None)
+    #: What the activity under way has returned; None while it has not, or was interrupted.
+    _returned: E | None = attrs.field(init=False, default=None)
+    #: The scope of a beam-off command under way; None while there is none.
+    _beam_off_scope: trio.CancelScope | None = attrs.field(init=False, default=None)
+    _has_run: bool = attrs.field(init=False, default=False)
     #: Set by an urgent request; replaced when it has been answered.
     _alarm: trio.Event = attrs.field(init=False, factory=trio.Event)
     #: What to raise once the machine has ended: a bug, or the cancellation that came from outside.
     _leaving: BaseException | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        missing = [state.name for state in self.engine.table.active if state not in self.activities]
+        if missing:
+            raise TableError(f"table {self.engine.table.name!r}: no activity for {', '.join(missing)}")
 
     def request(self, event: E) -> bool:
         """Ask from outside for `event`. Synchronous; False where the table has no row for it now (nothing happens).
@@ -77,37 +89,67 @@ class Driver(Generic[S, E]):
         BaseException
             Whatever bug or cancellation ended the run early, after the machine has reached a final state.
         """
-        self.engine.fire(self.engine.table.start)
-        if self.beam_off is None:
-            await self._loop()
-        else:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stand_by, self.beam_off)
-                await self._loop()
-                nursery.cancel_scope.cancel()
+        if self._has_run:
+            raise IllegalEvent(f"table {self.engine.table.name!r}: this machine has run before")
+        # Whoever hears of the start may already have a request: it is kept for the first activity.
+        self._scope = trio.CancelScope()
+        try:
+            self.engine.fire(self.engine.table.start)
+            self._has_run = True
+            await (self._loop() if self.beam_off is None else self._loop_with_beam_off(self.beam_off))
+        finally:
+            self._scope = None
         if self._leaving is not None:
             raise self._leaving
         return self.engine.current
+
+    async def _loop_with_beam_off(self, beam_off: BeamOff) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stand_by, beam_off)
+                await self._loop()
+                if self._beam_off_scope is not None:
+                    self._beam_off_scope.cancel()
+                nursery.cancel_scope.cancel()
+        except BaseException as error:
+            # The cancellation from outside, which the nursery has seen too: a bug that is on its way out outranks it.
+            self._leave_with(error)
 
     async def _loop(self) -> None:
         table = self.engine.table
         while self.engine.current not in table.final:
             state = self.engine.current
-            returned: E | None = None
+            self._returned = None
             try:
                 with trio.CancelScope() as self._scope:
-                    if state is table.safety:
-                        with trio.CancelScope(shield=True):
-                            returned = await self.activities[state]()
-                    else:
-                        returned = await self.activities[state]()
+                    # A request made while the last event was being recorded: this activity must not even begin.
+                    if not self._pending:
+                        await (self._perform_shielded(state) if state is table.safety else self._perform(state))
             except BaseException as error:
-                returned = table.cancelled if _is_cancellation(error) else table.crashed
                 self._leave_with(error)
-            event = self._pick(returned)
+                if self._returned is None:
+                    self._returned = table.cancelled if _is_cancellation(error) else table.crashed
+            event = self._pick(self._returned)
             if event is not None:
                 self.engine.fire(event)
-        self._scope = None
+
+    async def _perform(self, state: S) -> None:
+        event = await self.activities[state]()
+        if self.engine.answers(event) is None:
+            machine = f"table {self.engine.table.name!r}"
+            raise IllegalEvent(f"{machine}: the activity of {state.name} returned {event}, which cannot happen there")
+        self._returned = event
+
+    async def _perform_shielded(self, state: S) -> None:
+        """Carry out the activity in a task of its own: Ctrl-C is thrown into the main task, past every shield."""
+
+        @trio.lowlevel.enable_ki_protection
+        async def shielded() -> None:
+            with trio.CancelScope(shield=True):
+                await self._perform(state)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shielded)
 
     def _pick(self, returned: E | None) -> E | None:
         """The most urgent accepted request; without one, what the activity returned.
@@ -124,24 +166,51 @@ class Driver(Generic[S, E]):
 
     def _leave_with(self, error: BaseException) -> None:
         """Remember what to raise at the end. A bug outranks a cancellation; of two bugs the later becomes a note."""
+        error = _plain(error)
         if self._leaving is None or _is_cancellation(self._leaving):
             self._leaving = error
-        elif not _is_cancellation(error):
+        elif error is not self._leaving and not _is_cancellation(error):
             self._leaving.add_note(f"while leaving because of this, another failure: {error!r}")
 
+    @trio.lowlevel.enable_ki_protection
     async def _stand_by(self, beam_off: BeamOff) -> None:
-        """Turn the beam off at the instant of an urgent request, while the interrupted activity still unwinds."""
+        """Turn the beam off at the instant of an alarm, while the interrupted activity still unwinds."""
         while True:
             try:
                 await self._alarm.wait()
             finally:
-                if self._alarm.is_set():
+                # Without an alarm, this is a cancellation: from outside, unless the machine has ended.
+                if self._alarm.is_set() or self.engine.current not in self.engine.table.final:
                     self._alarm = trio.Event()
-                    with trio.CancelScope(shield=True):
-                        await beam_off()
+                    await self._turn_beam_off(beam_off)
+
+    async def _turn_beam_off(self, beam_off: BeamOff) -> None:
+        try:
+            with trio.CancelScope(shield=True) as self._beam_off_scope:
+                try:
+                    await beam_off()
+                except* DeviceError:
+                    pass  # the safety state repeats it, and verifies
+        except Exception as error:
+            self._leave_with(error)
+        finally:
+            self._beam_off_scope = None
 
 
 def _is_cancellation(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_cancellation, error.exceptions))
-    return isinstance(error, trio.Cancelled)
+    return all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(error))
+
+
+def _plain(error: BaseException) -> BaseException:
+    """Without the groups that trio wraps around: a group only where there really are several failures."""
+    failures = [leaf for leaf in _leaves(error) if not isinstance(leaf, trio.Cancelled)]
+    if len(failures) > 1:
+        return error
+    return failures[0] if failures else error
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for member in group.exceptions for leaf in _leaves(member)]

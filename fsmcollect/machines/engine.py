@@ -1,8 +1,8 @@
 """The keeper of one machine's state: the only place that knows `transitions`.
 
 Synchronous: an event is fired and has its effect, or is refused, before the next line runs. No work is done here and
-nothing waits: an exception in a `transitions` callback would leave the new state set and a queued trigger could be lost,
-so the only callbacks are a guard (a predicate) and the record.
+nothing waits: an exception in a `transitions` callback would leave the new state set, and a queued trigger could be
+lost, so the only callbacks are a guard (a predicate) and the record.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import attrs
 from transitions import EventData, Machine
@@ -61,13 +61,11 @@ def _compiled(table: Table[Any, Any]) -> Mapping[enum.Enum, Any]:
 
 
 def _guarded(row: Row[Any, Any], data: EventData) -> bool:
-    engine: Engine[Any, Any] = data.model
-    return engine.guards[row.guard or ""]()
+    return cast("Engine[Any, Any]", data.model).guards[row.guard or ""]()
 
 
 def _record(row: Row[Any, Any], data: EventData) -> None:
-    engine: Engine[Any, Any] = data.model
-    engine._arrived(row)
+    cast("Engine[Any, Any]", data.model)._arrived(row)
 
 
 @attrs.define(eq=False, slots=False)
@@ -88,7 +86,8 @@ class Engine(Generic[S, E]):
     def __attrs_post_init__(self) -> None:
         missing = {row.guard for row in self.table.rows if row.guard} - set(self.guards)
         if missing:
-            raise TableError(f"table {self.table.name!r}: no predicate for guard {', '.join(sorted(map(str, missing)))}")
+            names = ", ".join(sorted(map(str, missing)))
+            raise TableError(f"table {self.table.name!r}: no predicate for guard {names}")
         self.current = self.table.initial
         self.state = self.current.name
         self._events = _compiled(self.table)

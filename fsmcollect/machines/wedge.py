@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import enum
 
-from fsmcollect.machines.table import Row, Table, from_each
+from fsmcollect.machines.table import Name, Row, Table, from_each
 
 
-class State(enum.Enum):
+class State(Name):
     """Where a wedge is in its life."""
 
     PLANNED = enum.auto()
@@ -23,7 +23,7 @@ class State(enum.Enum):
     INTERRUPTED = enum.auto()
 
 
-class Event(enum.Enum):
+class Event(Name):
     """What an activity of a wedge can report, and what can end it from outside."""
 
     START = enum.auto()

@@ -127,9 +127,7 @@ class SimulatedBeamline:
         self._build_sample()
         self._build_measuring()
         self._build_checkers()
-        self.beamline = Beamline(
-            config=self.config, **{role: getattr(self, role) for role in ROLES if self._has(role)}
-        )
+        self.beamline = Beamline(config=self.config, **{role: getattr(self, role) for role in ROLES if self._has(role)})
 
     @property
     def timings(self) -> Timings:
@@ -160,9 +158,7 @@ class SimulatedBeamline:
         kernel, trace = self.kernel, self.trace
         self.interlock = Interlock(trace)
         self.fast_shutter = FastShutter(kernel, trace)
-        self.safety_shutter = SafetyShutter(
-            kernel, trace, interlock=self.interlock if self._has("interlock") else None
-        )
+        self.safety_shutter = SafetyShutter(kernel, trace, interlock=self.interlock if self._has("interlock") else None)
         self.goniometer = Goniometer(kernel, trace)
         self.detector = Detector(kernel, trace, follow_omega=self._follow_omega)
         if self._has("fast_shutter") and self._has("detector"):

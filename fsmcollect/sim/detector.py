@@ -193,17 +193,15 @@ class Detector:
                 "detector",
                 f"frame time = {acquisition.frame_time_s:g}: must be at least {self.info.min_frame_time_s:g} s",
             )
-        if acquisition.images % acquisition.images_per_trigger:
-            raise DeviceError(
-                "detector",
-                f"images = {acquisition.images}: must be a multiple of the {acquisition.images_per_trigger} per trigger",
-            )
+        images, of_one_trigger = acquisition.images, acquisition.images_per_trigger
+        if images % of_one_trigger:
+            raise DeviceError("detector", f"images = {images}: must be a multiple of the {of_one_trigger} per trigger")
         self._acquisition, self._given_up_us = acquisition, None
         self._period_us = _exact_us(acquisition.frame_time_s)
         self.exposures = []
         for begin in self.armed:
             begin()
-        self.trace.note("detector", f"arm {acquisition.images}")
+        self.trace.note("detector", f"arm {images}")
         await self._pass_through(State.ARMING, self.arm_s, "arm")
 
     async def take_dark(self, exposure_s: float) -> None:

@@ -39,7 +39,7 @@ class BeamPath:
     fractions : sequence of callables
         Each the fraction that one device lets through now: attenuator, aperture, backlight, monochromator.
     in_beam : callable
-        A crystal is where the beam is.
+        A crystal is where the beam is; asked when the shutter begins to open after it has been closed for a time.
     """
 
     full_flux_ph_s: float
@@ -147,24 +147,36 @@ class Dose:
             return
         # One wedge is one piece, unless something changes meanwhile: asking everybody at each instant would cost more
         # than all the rest of a short wedge. Nothing moves the crystal while the shutter is open (see `checkers`).
-        fraction = self._through()
-        if self._closed or closed or fraction != self._fraction:
+        fraction, since_us = self._through(), self.kernel.now_us
+        if self._closed:
+            since_us = self._begin()
+            self._fraction = fraction
+        elif closed or fraction != self._fraction:
             self._account()
             self._fraction = fraction
-        if self._closed:
-            self._crystal = self.path.in_beam()
         self._closed = closed
-        self._note_darkness()
+        self._note_darkness(since_us)
 
-    def _note_darkness(self) -> None:
+    def _begin(self) -> int:
+        """The shutter has begun to open: account from there on. Returns that instant, which paced may lie behind."""
+        path = self.path
+        self._until_us = since_us = path.fast_shutter.travelling_since_us
+        if path.safety_shutter is not None:
+            behind_us = self.kernel.now_us - since_us
+            let_through_us = path.safety_shutter.let_through_us()
+            self._safety_let_through_us = let_through_us - behind_us * path.safety_shutter.aperture_frac()
+        self._crystal = path.in_beam()
+        return since_us
+
+    def _note_darkness(self, since_us: int) -> None:
         ring, safety = self.path.ring, self.path.safety_shutter
         dark = (ring is not None and not ring.has_beam()) or (safety is not None and not safety.wholly_open)
         if dark and self._dark_since_us is None:
             self._account()
-            self._dark_since_us = self.kernel.now_us
+            self._dark_since_us = since_us
         elif not dark and self._dark_since_us is not None:
             self._account()
-            self._dark_spans.append((self._dark_since_us, self.kernel.now_us))
+            self._dark_spans.append((self._dark_since_us, since_us))
             self._dark_since_us = None
 
     def _account(self) -> None:

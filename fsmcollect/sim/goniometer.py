@@ -207,7 +207,7 @@ class Goniometer:
             sweep=sweep, open_us=start_us - lead_us, start_us=start_us, end_us=start_us + to_us(sweep.duration_s)
         )
         self._running = running
-        running.gate = self.kernel.at(running.open_us, self._gate_opens, by="goniometer")
+        running.gate = self.kernel.at(running.open_us, self._gate_opens, by="goniometer", quiet=True)
         self.trace.note("goniometer", f"sweep {sweep.omega_start_deg:.6f}")
         await trio.lowlevel.checkpoint_if_cancelled()
         while self.kernel.now_us < at_speed_us and not running.gate_off:
@@ -256,7 +256,7 @@ class Goniometer:
             running.gate = None
             return
         self.fast_shutter.gate_open()
-        running.gate = self.kernel.at(running.start_us, self._gate_triggers, by="goniometer")
+        running.gate = self.kernel.at(running.start_us, self._gate_triggers, by="goniometer", quiet=True)
 
     def _gate_triggers(self) -> None:
         running = self._running
@@ -265,7 +265,7 @@ class Goniometer:
         if not self.fast_shutter.wholly_open:
             running.failure = DeviceError("fast_shutter", "was not wholly open at the start of the sweep")
         self.trigger()
-        running.gate = self.kernel.at(running.end_us, self._gate_closes, by="goniometer")
+        running.gate = self.kernel.at(running.end_us, self._gate_closes, by="goniometer", quiet=True)
 
     def _gate_closes(self) -> None:
         running = self._running

@@ -31,9 +31,9 @@ class Watch:
 
         Can be cancelled, which changes nothing about the device.
         """
-        sleeper = _Sleeper(trio.lowlevel.current_task())
+        sleeper = _Sleeper(self.kernel, trio.lowlevel.current_task())
         if when_us is not None:
-            sleeper.due = self.kernel.at(when_us, sleeper.wake, by=self.by)
+            sleeper.due = self.kernel.at(when_us, sleeper.wake, by=self.by, quiet=True)
         self._sleepers.append(sleeper)
         try:
             await trio.lowlevel.wait_task_rescheduled(sleeper.abort)
@@ -48,6 +48,7 @@ class Watch:
 
 @attrs.define(eq=False)
 class _Sleeper:
+    kernel: Kernel
     task: trio.lowlevel.Task
     due: Scheduled | None = None
     awake: bool = False
@@ -58,7 +59,7 @@ class _Sleeper:
             self.awake = True
             if self.due is not None:
                 self.due.cancel()
-            trio.lowlevel.reschedule(self.task)
+            self.kernel.wake(self.task)
 
     def abort(self, _: object) -> trio.lowlevel.Abort:
         self.awake = True

@@ -118,7 +118,7 @@ class Ring:
         self._switch_at(at_us, False)
 
     def restore_beam(self, at_us: int | None = None) -> None:
-        """The beam is back, at the nominal current, at an instant to come, or now."""
+        """The beam is back, at an instant to come, or now; at the nominal current, assumed."""
         self._switch_at(at_us, True)
 
     def _switch_at(self, at_us: int | None, beam: bool) -> None:

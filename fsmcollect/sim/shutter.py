@@ -100,6 +100,11 @@ class Shutter:
         travelled = (now_us - self._from_us) / (self._until_us - self._from_us)
         return self._from_frac + travelled * (self._to_frac - self._from_frac)
 
+    @property
+    def travelling_since_us(self) -> int:
+        """When the present travel began, or the last one if it stands."""
+        return self._from_us
+
     def let_through_us(self) -> float:
         """Aperture integrated over all time up to now: microseconds of full beam."""
         now_us = self.kernel.now_us
@@ -128,7 +133,7 @@ class Shutter:
 
     @property
     def jammed(self) -> bool:
-        """The blade does not move, whatever it is told: a state of the device. Freed, it goes where it was last told."""
+        """The blade does not move, whatever it is told: a state of the device. Freed, it obeys its last command."""
         return self._jammed
 
     @jammed.setter

@@ -109,6 +109,8 @@ class FluorescenceDetector:
         to be the same everywhere.
     efficiency_frac : float
         Counts in a line per photon at the sample, assumed.
+    background_counts_s : float
+        In each channel, assumed.
     readout_s : float
         Assumed.
     """

@@ -100,8 +100,11 @@ def test_a_callback_may_schedule_another_one_for_the_same_instant() -> None:
     kernel = Kernel()
     fired: list[int] = []
 
+    def again() -> None:
+        kernel.after(0, lambda: fired.append(kernel.now_us))
+
     async def body() -> None:
-        kernel.at(2, lambda: kernel.after(0, lambda: fired.append(kernel.now_us)))
+        kernel.at(2, again)
         await kernel.wait(3)
 
     kernel.run(body)
@@ -165,7 +168,11 @@ def test_trios_deadlines_are_in_simulated_time() -> None:
 
 def test_trio_sleep_without_any_callback_is_simulated_too() -> None:
     kernel = Kernel()
-    kernel.run(lambda: trio.sleep(7.5))
+
+    async def body() -> None:
+        await trio.sleep(7.5)
+
+    kernel.run(body)
     assert kernel.now_us == 7_500_000
 
 
