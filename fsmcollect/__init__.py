@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fsmcollect.errors import BeamlineBusy, DeviceError, FsmCollectError, InvalidRequest, SafingError, StorageError
     from fsmcollect.machines.table import Outcome
     from fsmcollect.observers import Observers
-    from fsmcollect.mxcube import parse_mxcube
     from fsmcollect.request import Request, parse_toml
+    from fsmcollect.request.mxcube import parse_mxcube
     from fsmcollect.wedges import Plan, make_plan
 
 _HOME = {

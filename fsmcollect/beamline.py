@@ -1,4 +1,4 @@
-"""The device roles of a beamline, each a small Protocol with its contract, and `Beamline`, where every role is optional.
+"""The device roles of a beamline, small Protocols with their contracts, and `Beamline`, where each is optional.
 
 Owns what the sequencer may ask of a device and what it may rely upon. Owns no device. An adapter for real hardware
 and a simulated device look alike from here.
@@ -212,7 +212,7 @@ class FastShutter(Protocol):
 
 
 class SafetyShutter(Protocol):
-    """Seconds; lets the beam into the hutch. The interlock may refuse to open it (DeviceError)."""
+    """Seconds; lets the beam into the hutch. The interlock may refuse to open it (DeviceError), and closes it."""
 
     async def open(self) -> None:
         """Returns once read-back says open."""
@@ -222,6 +222,9 @@ class SafetyShutter(Protocol):
 
     async def is_closed(self) -> bool:
         """Read-back: wholly closed."""
+
+    async def wait_while_open(self) -> None:
+        """Returns at once unless wholly open, else when it no longer is, whoever closes it."""
 
 
 class Interlock(Protocol):
@@ -263,7 +266,11 @@ class Goniometer(Protocol):
         """
 
     async def finish_sweep(self) -> None:
-        """Returns once omega has passed the end and read-back says that the fast shutter is closed."""
+        """Returns once omega has passed the end and read-back says that the fast shutter is closed.
+
+        Raises as soon as it is known that the sweep is not what was asked for: a shutter that was not wholly open at
+        the start, an omega that does not follow.
+        """
 
     async def stop(self) -> None:
         """Stops every axis and takes the gate off; returns when all stand still. Makes safe."""

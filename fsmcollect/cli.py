@@ -44,7 +44,7 @@ class Exit(enum.IntEnum):
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fsmcollect")
 def cli() -> None:
-    """Sequence data collection with explicit state machines.
+    r"""Sequence data collection with explicit state machines.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def cli() -> None:
 @click.argument("request_file", metavar="REQUEST")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def plan(request_file: str, as_json: bool) -> None:
-    """Show what REQUEST collects, in order, checked against the simulated beamline. Nothing moves.
+    r"""Show what REQUEST collects, in order, checked against the simulated beamline. Nothing moves.
 
     REQUEST is a TOML file, or MXCuBE's dictionary as a JSON file.
 
@@ -109,7 +109,7 @@ def plan(request_file: str, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, as_json: bool) -> None:
-    """Collect REQUEST on the simulated beamline and leave its image files.
+    r"""Collect REQUEST on the simulated beamline and leave its image files.
 
     Without REQUEST it runs a bundled inverse-beam example. Ctrl-C aborts: the beam goes off, everything is made safe,
     what was taken is kept. MXCuBE's absolute directories are kept below --out, so that a simulation never writes into
@@ -149,7 +149,7 @@ def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, 
     help="Where the pages are.",
 )
 def diagrams(check: bool, out: Path) -> None:
-    """Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed.
+    r"""Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed.
 
     \b
     Examples:
@@ -201,8 +201,8 @@ def main() -> NoReturn:
 
 def _read(name: str, *, absolute_below_out: bool = False) -> Sequence[Request]:
     """The requests of a file. A TOML file holds one, MXCuBE's JSON may hold a list."""
-    from fsmcollect.mxcube import parse_mxcube
     from fsmcollect.request import parse_toml
+    from fsmcollect.request.mxcube import parse_mxcube
 
     path = Path(name)
     try:
@@ -226,12 +226,16 @@ def _below_out(request: Request) -> Request:
     import attrs
 
     files = request.files
-    relative = {
-        field: str(Path(directory).relative_to(Path(directory).anchor)) or "."
-        for field, directory in (("directory", files.directory), ("process_directory", files.process_directory))
-        if directory
-    }
-    return attrs.evolve(request, files=attrs.evolve(files, **relative))
+
+    def relative(directory: str) -> str:
+        return str(Path(directory).relative_to(Path(directory).anchor)) if directory else ""
+
+    return attrs.evolve(
+        request,
+        files=attrs.evolve(
+            files, directory=relative(files.directory), process_directory=relative(files.process_directory)
+        ),
+    )
 
 
 def _example() -> Request:
@@ -256,9 +260,10 @@ def _new_folder() -> Path:
 @contextmanager
 def _progress(requests: Sequence[Request], *, quiet: bool) -> Iterator[list[Listener]]:
     """A progress bar on a terminal, fed by events; plain lines elsewhere; nothing with --json."""
-    from fsmcollect.events import Event, ImagesTaken, Moved, RunStarted
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from fsmcollect.events import Event, ImagesTaken, Moved, RunStarted
 
     console = Console(stderr=True)
     if quiet:

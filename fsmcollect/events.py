@@ -24,9 +24,7 @@ class Event:
     def to_json(self, *, stable: bool = False) -> str:
         """One line of JSON without a line end; `stable` leaves out what differs between two equal runs."""
         fields = {
-            a.name: getattr(self, a.name)
-            for a in attrs.fields(type(self))
-            if not (stable and a.name in self.volatile)
+            a.name: getattr(self, a.name) for a in attrs.fields(type(self)) if not (stable and a.name in self.volatile)
         }
         return _encode({"event": self.kind, **fields})
 

@@ -19,8 +19,8 @@ from fsmcollect.beamline import (
     resolution_at_distance_a,
 )
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.fields import shown
 from fsmcollect.request import CentringMethod, Request
+from fsmcollect.request.fields import shown
 from fsmcollect.timing import to_sweep
 from fsmcollect.wedges import Plan, Wedge
 

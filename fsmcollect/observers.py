@@ -57,7 +57,7 @@ class Observers:
         for listener in tuple(self.listeners):
             try:
                 listener(event)
-            except Exception:
+            except Exception:  # noqa: BLE001  (an observer's bug is not the run's)
                 self.listeners.remove(listener)
                 _log.exception("an observer raised and is told nothing more")
 

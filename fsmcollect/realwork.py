@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar, TypeVarTuple, Unpack, runtime_checkable
+from typing import Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 import trio
 
@@ -20,7 +20,7 @@ class HoldableClock(Protocol):
     def hold(self) -> AbstractContextManager[None]: ...
 
 
-async def in_thread(work: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+async def in_thread(work: Callable[[*Args], T], *args: *Args) -> T:
     """Run blocking `work` in a thread.
 
     Cancelling does not wait for the thread: an abort must never wait for a disk. So `work` has to be such that it does

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fsmcollect.beamline import Location
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.mxcube import from_mxcube, parse_mxcube
 from fsmcollect.request import CentringMethod, InverseBeam, from_dict, to_dict
+from fsmcollect.request.mxcube import from_mxcube, parse_mxcube
 from fsmcollect.wedges import make_plan
 
 #: What MXCuBE hands over for a plain sweep, as in its own tests (shared/data/mx/mxcube_parameters.json).

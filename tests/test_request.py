@@ -14,9 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fsmcollect.beamline import Location
-from fsmcollect.documents import setting_lines
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.fields import exact
 from fsmcollect.request import (
     Beam,
     Centring,
@@ -32,6 +30,8 @@ from fsmcollect.request import (
     to_dict,
     to_toml,
 )
+from fsmcollect.request.documents import setting_lines
+from fsmcollect.request.fields import exact
 
 EXAMPLE = """
 [sample]

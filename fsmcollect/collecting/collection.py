@@ -6,14 +6,15 @@ to make anything safe (that is `safing`). The same code runs on simulated time, 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import attrs
 import trio
 
 from fsmcollect import __version__, limits, safing
-from fsmcollect.beamline import Beamline, Ring
+from fsmcollect.beamline import Beamline
 from fsmcollect.collecting.exposing import Setting
 from fsmcollect.collecting.optics import Optics, OpticsTargets
 from fsmcollect.collecting.progress import Progress
@@ -194,7 +195,7 @@ class Collection:
             RunStarted,
             run=self.name,
             version=__version__,
-            started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             images=self.plan.images,
             wedges=len(self.plan.wedges),
             request=to_dict(self.request),
@@ -280,8 +281,11 @@ class Collection:
             await self._commit()
             with one_failure_as_itself():
                 async with trio.open_nursery() as nursery:
-                    if self.beamline.ring is not None:
-                        nursery.start_soon(self._watch_ring, self.beamline.ring)
+                    if (ring := self.beamline.ring) is not None:
+                        nursery.start_soon(self._watch, ring.wait_for_loss, Event.BEAM_LOST, "")
+                    if (shutter := self.beamline.safety_shutter) is not None:
+                        complaint = "it closed while images were being taken: was the hutch opened?"
+                        nursery.start_soon(self._watch, shutter.wait_while_open, Event.FAILED, complaint)
                     while not self._progress.is_complete:
                         await self._progress.take_next(self._setting())
                         if self._journal is not None:
@@ -329,15 +333,16 @@ class Collection:
 
     # -- their parts --------------------------------------------------------------------------------------------------
 
-    async def _watch_ring(self, ring: Ring) -> None:
-        """Hold the collection when the beam is lost."""
+    async def _watch(self, wait: Callable[[], Awaitable[None]], event: Event, complaint: str) -> None:
+        """Leave OSCILLATING by `event` when `wait` returns, whatever is being done just then."""
         try:
-            await ring.wait_for_loss()
+            await wait()
+            if complaint:
+                raise DeviceError("safety_shutter", complaint)
         except DeviceError as error:
-            self._failed("watching the ring", error)
-            self._driver.request(Event.FAILED)
-        else:
-            self._driver.request(Event.BEAM_LOST)
+            self._failed("exposing", error)
+            event = Event.FAILED
+        self._driver.request(event)
 
     def _setting(self) -> Setting:
         goniometer, detector = self.beamline.goniometer, self.beamline.detector

@@ -246,10 +246,10 @@ class WedgeRun:
         for index, omega_deg in enumerate(recorded_deg):
             if abs(omega_deg - (start_deg + index * width_deg)) > tolerance_deg:
                 self._spoilt = True
+                image = f"image {first_image + index} of {wedge.series.name}"
+                wanted_deg = start_deg + index * width_deg
                 raise DeviceError(
-                    "goniometer",
-                    f"image {first_image + index} of {wedge.series.name} was taken at omega {omega_deg:.4f} deg instead "
-                    f"of {start_deg + index * width_deg:.4f} deg",
+                    "goniometer", f"{image} was taken at omega {omega_deg:.4f} deg instead of {wanted_deg:.4f} deg"
                 )
 
     def _failed(self, error: FsmCollectError) -> Event:

@@ -55,9 +55,7 @@ class Readiness:
         if self.beamline.cryo_stream is not None and limit_k is not None:
             temperature_k = await self.beamline.cryo_stream.read_temperature_k()
             if temperature_k > limit_k:
-                raise DeviceError(
-                    "cryo_stream", f"{temperature_k:.1f} K at the sample, at most {limit_k:g} K allowed"
-                )
+                raise DeviceError("cryo_stream", f"{temperature_k:.1f} K at the sample, at most {limit_k:g} K allowed")
 
     async def _take_dark(self) -> None:
         if self.beamline.detector is not None and self.dark_exposure_s is not None:

@@ -6,7 +6,7 @@ Owns where they go, which images exist already, and the threads in which they ar
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import shutil
 import threading
@@ -237,7 +237,7 @@ class Store:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
 
 
 def _inside(base: Path, directory: str, field: str) -> Path:

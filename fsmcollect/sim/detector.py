@@ -31,20 +31,20 @@ READOUT_S = 0.005
 BLOCK_FRAMES = 100
 BLOCK_S = 1.0
 
-#: DECTRIS EIGER 500K: size, pixels and sensor as in its data sheet, 3 us between frames; the serial number is made up.
-EIGER_500K = DetectorInfo(
-    description="Eiger 500K (simulated)",
+#: DECTRIS EIGER X 1M: size, pixels and sensor as in its data sheet, 3 us between frames; the serial number is made up.
+EIGER_1M = DetectorInfo(
+    description="Eiger 1M (simulated)",
     serial_number="E-01-SIM",
     pixels_fast=1030,
-    pixels_slow=514,
+    pixels_slow=1065,
     pixel_size_m=75e-6,
     sensor_material="Si",
     sensor_thickness_m=450e-6,
     saturation_value=(1 << 16) - 2,  # assumed: the two highest values mark saturated and masked pixels
     bit_depth=16,
-    beam_centre_px=(515.0, 257.0),
+    beam_centre_px=(515.0, 532.5),
     dead_time_s=3e-6,
-    min_frame_time_s=1 / 9000,  # 9 kHz, EIGER X 500K
+    min_frame_time_s=1 / 3000,  # 3 kHz, the same data sheet
 )
 
 #: Omega at any instant from now on, whatever is commanded in between.
@@ -135,7 +135,7 @@ class Detector:
 
     kernel: Kernel
     trace: Trace
-    info: DetectorInfo = EIGER_500K
+    info: DetectorInfo = EIGER_1M
     arm_s: float = ARM_S
     disarm_s: float = DISARM_S
     readout_s: float = READOUT_S

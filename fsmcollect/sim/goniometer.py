@@ -219,15 +219,15 @@ class Goniometer:
     async def finish_sweep(self) -> None:
         """See the role.
 
-        Raises `DeviceError` where the shutter was not open at the start or is not closed after the end, and where
-        omega was not where the sweep has it: hardware would go on regardless, and nobody would know.
+        Raises `DeviceError`, as soon as it is seen, where the shutter was not open at the start or is not closed after
+        the end, and where omega was not where the sweep has it: hardware would go on regardless, and nobody would know.
         """
         running, shutter = self._running, self.fast_shutter
         if running is None or shutter is None:
             raise DeviceError("goniometer", "no sweep is under way")
         closed_us = running.end_us + to_us(shutter.closing_s)
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self.kernel.now_us < closed_us and not running.gate_off:
+        while self.kernel.now_us < closed_us and not running.gate_off and running.failure is None:
             await self._watch.until(closed_us)
         self._check_not_stopped(running)
         if running.failure is not None:
@@ -254,6 +254,7 @@ class Goniometer:
             # The gate compares angles: where omega never comes, nothing opens.
             running.failure = self._omega_failure()
             running.gate = None
+            self._watch.changed()
             return
         self.fast_shutter.gate_open()
         running.gate = self.kernel.at(running.start_us, self._gate_triggers, by="goniometer", quiet=True)
@@ -264,6 +265,7 @@ class Goniometer:
             return
         if not self.fast_shutter.wholly_open:
             running.failure = DeviceError("fast_shutter", "was not wholly open at the start of the sweep")
+            self._watch.changed()
         self.trigger()
         running.gate = self.kernel.at(running.end_us, self._gate_closes, by="goniometer", quiet=True)
 

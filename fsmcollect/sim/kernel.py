@@ -108,9 +108,7 @@ class Kernel:
 
     # -- what devices use ---------------------------------------------------------------------------------------------
 
-    def at(
-        self, when_us: int, action: Action, *, by: str = "", priority: int = 0, quiet: bool = False
-    ) -> Scheduled:
+    def at(self, when_us: int, action: Action, *, by: str = "", priority: int = 0, quiet: bool = False) -> Scheduled:
         """Call `action` at `when_us` (not before now). Of one instant, lower priority first, then by device name.
 
         A `quiet` action promises to wake tasks by `wake` alone, if at all: where it wakes none, time goes on without
@@ -177,7 +175,7 @@ class Kernel:
         try:
             with self._body:
                 result.append(await body())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  (raised again below)
             failure = error
         self._settle()
         if self._failure is not None:
@@ -212,10 +210,7 @@ class Kernel:
             while self._queue and self._queue[0][-1].action is None:
                 heapq.heappop(self._queue)
             due_us = self._queue[0][0] if self._queue else None
-            if due_us is None or (deadline_us is not None and deadline_us < due_us):
-                next_us = deadline_us
-            else:
-                next_us = due_us
+            next_us = due_us if deadline_us is None or (due_us is not None and due_us <= deadline_us) else deadline_us
             if self._pace is not None and (real_s := self._pace.until_s(next_us)) > 0.0:
                 self._settle()
                 self._rests_until_us = _NEVER_US if next_us is None else next_us
@@ -232,7 +227,7 @@ class Kernel:
         return 0.0
 
     def look_at_the_clock(self) -> None:
-        """Paced, the program rests and something may have come from outside: how late is it?"""
+        """Paced, while the program rests and something may have come from outside: read how late it is."""
         if self._pace is not None and self._rests_until_us is not None and not self._holds:
             self.now_us = max(self.now_us, min(self._pace.now_us(), self._rests_until_us))
 

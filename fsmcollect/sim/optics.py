@@ -22,7 +22,7 @@ from fsmcollect.sim.trace import Trace
 #: Assumed: what tunable beamlines for crystallography usually span.
 ENERGY_LIMITS_EV = Range(6000.0, 20000.0)
 #: Assumed.
-DISTANCE_LIMITS_MM = Range(100.0, 1000.0)
+DISTANCE_LIMITS_MM = Range(60.0, 1000.0)
 #: Powers of ten of an amplifier in V/A; assumed: what common current amplifiers offer.
 GAINS = Range(3, 11)
 

@@ -262,6 +262,11 @@ class SafetyShutter(Shutter):
             raise DeviceError(self.name, "the interlock refuses to open it: the hutch is not searched")
         await Shutter.open(self)
 
+    async def wait_while_open(self) -> None:
+        """See the role."""
+        while self.wholly_open:
+            await self._watch.until(None)
+
     def _drop(self) -> None:
         if self._told_open or not self.closed:
             self._tell(False, "drop")

@@ -163,8 +163,8 @@ def test_the_detector_stage_moves_within_its_limits(bench: Bench) -> None:
     async def body() -> None:
         await role.move(200.0)
         assert await role.read_distance_mm() == 200.0
-        with pytest.raises(DeviceError, match="must be from 100 to 1000 mm"):
-            await role.move(99.0)
+        with pytest.raises(DeviceError, match="must be from 60 to 1000 mm"):
+            await role.move(59.0)
 
     bench.kernel.run(body)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.fields import decimal_number, printable
+from fsmcollect.request.fields import decimal_number, printable
 
 #: What editors on Windows begin a file with.
 _BYTE_ORDER_MARK = "\ufeff"

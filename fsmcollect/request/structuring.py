@@ -15,7 +15,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.fields import converting, is_table, printable, shown
+from fsmcollect.request.fields import converting, is_table, printable, shown
 
 if TYPE_CHECKING:
     from attrs import AttrsInstance
@@ -42,7 +42,7 @@ class Structurer(Generic[T]):
     whole : type
         An attrs class whose fields are the sections, and mappings that have a rule of their own.
     sections : mapping of str to type
-        Name of each section to its class, whose fields have their rules by `fsmcollect.fields.named`.
+        Name of each section to its class, whose fields have their rules by `fsmcollect.request.fields.named`.
     missing : mapping of str to str
         What to say where a section or a dotted field is missing; else "is required".
     rewriting : mapping of str to Rewriting

@@ -19,10 +19,11 @@ from typing import Any
 import attrs
 
 from fsmcollect.beamline import HC_EV_A
-from fsmcollect.documents import read_json
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.fields import Outlandish, decimal_number, exact, is_list, is_table, number, shown
-from fsmcollect.request import Request, from_dict
+from fsmcollect.request.documents import read_json
+from fsmcollect.request.fields import Outlandish, decimal_number, exact, is_list, is_table, number, shown
+from fsmcollect.request.model import Request
+from fsmcollect.request.reading import from_dict
 
 #: The one oscillation that a dictionary may hold.
 _OSC = "oscillation_sequence[0]"
