@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -295,11 +295,11 @@ class Detector(Protocol):
     async def take_dark(self, exposure_s: float) -> None:
         """Measures and applies a dark image, with the shutter closed. Refused unless idle."""
 
-    def read_out(self, count: int, *, first: int = 0, with_images: bool) -> AsyncGenerator[FrameBlock, None]:
-        """`count` images of the present acquisition from index `first` on, in blocks, each as soon as it is complete.
+    async def read_out(self, first: int, count: int, *, with_images: bool) -> FrameBlock:
+        """`count` images of the present acquisition from index `first` on, as soon as the last of them is complete.
 
-        With ``with_images=False`` the blocks carry the recorded angles and no image data. Ends with a DeviceError
-        where fewer images have come than were asked for: an image is never lost in silence.
+        With ``with_images=False`` the block carries the recorded angles and no image data. Raises DeviceError once it
+        is clear that not all of them will come: an image is never lost in silence.
         """
 
     async def disarm(self) -> None:

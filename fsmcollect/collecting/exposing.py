@@ -6,7 +6,6 @@ complete and how many are safely stored. Makes nothing safe: whatever stops it, 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -28,6 +27,10 @@ from fsmcollect.wedges import Wedge
 #: Assumed; for stills and very thin images `ANGLE_TOLERANCE_DEG` is allowed all the same.
 ANGLE_TOLERANCE_WIDTHS = 0.5
 ANGLE_TOLERANCE_DEG = 0.01
+#: Images that are read out and stored together, in one file: so many, or those of so long a time, whichever is less.
+#: Assumed: what a killed process may lose, against the cost of a file.
+GROUP_IMAGES = 100
+GROUP_S = 10.0
 #: A wedge that lasts longer is stored while it is being exposed; a shorter one right after. Assumed: below this the
 #: work of reading beside the exposure costs more than the wait saves.
 STORE_WHILE_EXPOSING_S = 2.0
@@ -208,26 +211,20 @@ class WedgeRun:
         """Read out and store the images from the first one not yet stored up to `until`."""
         wedge, sink = self.wedge, self.setting.sink
         origin = wedge.first_image
-        divide = sink.groups if sink is not None else _hundreds
+        divide = sink.groups if sink is not None else _groups
         for first, stop in divide(wedge, origin + self.stored, origin + until):
             await self._store_group(first - origin, stop - origin, sink)
 
     async def _store_group(self, first: int, stop: int, sink: ImageSink | None) -> None:
         """Read out and store the images with indices `first` to ``stop - 1``; they appear together."""
         setting, wedge = self.setting, self.wedge
-        chunks: list[bytes] = []
-        omega_deg: list[float] = []
-        async with contextlib.aclosing(
-            setting.detector.read_out(stop - first, first=first, with_images=sink is not None)
-        ) as blocks:
-            async for block in blocks:
-                chunks += block.chunks
-                omega_deg += block.omega_deg
+        block = await setting.detector.read_out(first, stop - first, with_images=sink is not None)
+        omega_deg = block.omega_deg
         if len(omega_deg) != stop - first:
             raise DeviceError("detector", f"{len(omega_deg)} images came of the {stop - first} that were complete")
         number = wedge.first_image + first
         self._check_angles(number, omega_deg)
-        file = await sink.store(wedge, number, FrameBlock(first, chunks, omega_deg)) if sink is not None else ""
+        file = await sink.store(wedge, number, block) if sink is not None else ""
         self.stored = stop
         setting.observers.emit(
             ImagesTaken,
@@ -257,7 +254,13 @@ class WedgeRun:
         return Event.FAILED
 
 
-def _hundreds(_wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Groups for a run that keeps no files: just small enough that a progress bar moves."""
-    for start in range(first, stop, 100):
-        yield start, min(start + 100, stop)
+def images_together(exposure_s: float) -> int:
+    """How many images at most are read out and stored together."""
+    return max(1, min(GROUP_IMAGES, int(GROUP_S / exposure_s)))
+
+
+def _groups(wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The groups of a run that keeps no files."""
+    images = images_together(wedge.exposure_s)
+    for start in range(first, stop, images):
+        yield start, min(start + images, stop)

@@ -18,6 +18,7 @@ import attrs
 
 from fsmcollect import images, limits
 from fsmcollect.beamline import Beamline, FrameBlock
+from fsmcollect.collecting.exposing import images_together
 from fsmcollect.errors import DeviceError, InvalidRequest, Problem
 from fsmcollect.images.storage import storage_error
 from fsmcollect.journal import FILE_NAME
@@ -232,6 +233,7 @@ class Store:
                     for wedge in wedges
                 ),
                 experiment=experiment,
+                images_per_file=images_together(self.plan.exposure_s),
             )
         return described
 

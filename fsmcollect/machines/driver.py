@@ -116,15 +116,13 @@ class Driver(Generic[S, E]):
             self._leave_with(error)
 
     async def _loop(self) -> None:
+        """Run activity after activity; begin anew whenever a request, a bug or a cancellation has interrupted one."""
         table = self.engine.table
         while self.engine.current not in table.final:
-            state = self.engine.current
             self._returned = None
             try:
                 with trio.CancelScope() as self._scope:
-                    # A request made while the last event was being recorded: this activity must not even begin.
-                    if not self._pending:
-                        await (self._perform_shielded(state) if state is table.safety else self._perform(state))
+                    await self._undisturbed()
             except BaseException as error:
                 self._leave_with(error)
                 if self._returned is None:
@@ -132,6 +130,21 @@ class Driver(Generic[S, E]):
             event = self._pick(self._returned)
             if event is not None:
                 self.engine.fire(event)
+
+    async def _undisturbed(self) -> None:
+        """Activity after activity in one scope, until a request has cancelled it: then no other may even begin.
+
+        The event that the last activity returned is left to the caller, for the request may beat it.
+        """
+        table = self.engine.table
+        while not self._pending:
+            state = self.engine.current
+            await (self._perform_shielded(state) if state is table.safety else self._perform(state))
+            if self._pending or (event := self._returned) is None:
+                return
+            self._returned = None
+            if self.engine.fire(event) in table.final:
+                return
 
     async def _perform(self, state: S) -> None:
         event = await self.activities[state]()

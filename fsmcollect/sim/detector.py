@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from fractions import Fraction
 
 import attrs
@@ -27,9 +27,6 @@ ARM_S = 0.1
 DISARM_S = 0.01
 #: From the end of a frame until it can be read. Assumed.
 READOUT_S = 0.005
-#: Largest block that is handed out, and how long one may gather frames. Assumed.
-BLOCK_FRAMES = 100
-BLOCK_S = 1.0
 
 #: DECTRIS EIGER X 1M: size, pixels and sensor as in its data sheet, 3 us between frames; the serial number is made up.
 EIGER_1M = DetectorInfo(
@@ -256,28 +253,20 @@ class Detector:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    async def read_out(self, count: int, *, first: int = 0, with_images: bool) -> AsyncIterator[FrameBlock]:
+    async def read_out(self, first: int, count: int, *, with_images: bool) -> FrameBlock:
         """See the role."""
         acquisition, source = self._acquisition, self.frame_source
-        if acquisition is None or not 0 <= first <= first + count <= acquisition.images:
+        end = first + count
+        if acquisition is None or not 0 <= first < end <= acquisition.images:
             images = 0 if acquisition is None else acquisition.images
-            raise DeviceError("detector", f"images {first} to {first + count - 1} of {images} cannot be read")
+            raise DeviceError("detector", f"images {first} to {end - 1} of {images} cannot be read")
         if with_images and source is None:
             raise DeviceError("detector", "has no source of images")
-        frames = max(1, min(BLOCK_FRAMES, int(BLOCK_S / acquisition.frame_time_s)))
-        end = first + count
-        while first < end:
-            until = min(first + frames, end)
-            await self._until_readable(acquisition, until)
-            block = FrameBlock(
-                first,
-                [source(image) for image in range(first, until)] if with_images and source is not None else (),
-                self._recorded(acquisition, first, until),
-            )
-            for tell in self.handed_out:
-                tell(first, until - first)
-            yield block
-            first = until
+        await self._until_readable(acquisition, end)
+        chunks = [source(image) for image in range(first, end)] if with_images and source is not None else ()
+        for tell in self.handed_out:
+            tell(first, count)
+        return FrameBlock(first, chunks, self._recorded(acquisition, first, end))
 
     def exposures_of(self, image: int) -> list[tuple[Exposure, int]]:
         """The exposures (several, where passes are summed) that made an image, each with the frame within it."""

@@ -34,7 +34,7 @@ async def take_wedge(beamline: Beamline, sweep: Sweep, images: int) -> list[Fram
         nursery.start_soon(goniometer.prepare_sweep, sweep)
     await goniometer.begin_sweep()
     await goniometer.finish_sweep()
-    blocks = [block async for block in detector.read_out(images, with_images=False)]
+    blocks = [await detector.read_out(0, images, with_images=False)]
     await detector.disarm()
     return blocks
 

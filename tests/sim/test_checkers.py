@@ -39,8 +39,7 @@ async def expose(simulated: SimulatedBeamline, sweep: Sweep, *, images: int = 10
     await simulated.goniometer.prepare_sweep(sweep)
     await simulated.goniometer.begin_sweep()
     await simulated.goniometer.finish_sweep()
-    async for _ in simulated.detector.read_out(images, with_images=False):
-        pass
+    await simulated.detector.read_out(0, images, with_images=False)
     await simulated.detector.disarm()
 
 
