@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from fsmcollect.errors import BeamlineBusy, DeviceError, FsmCollectError, InvalidRequest, SafingError, StorageError
     from fsmcollect.machines.table import Outcome
     from fsmcollect.observers import Observers
-    from fsmcollect.request import Request, parse_toml
-    from fsmcollect.request.mxcube import parse_mxcube
+    from fsmcollect.request import Request, parse_mxcube, parse_toml
     from fsmcollect.wedges import Plan, make_plan
 
 _HOME = {
@@ -42,7 +41,7 @@ _HOME = {
     "StorageError": "errors",
     "collect": "collecting.collection",
     "make_plan": "wedges",
-    "parse_mxcube": "mxcube",
+    "parse_mxcube": "request",
     "parse_toml": "request",
 }
 

@@ -209,6 +209,7 @@ class FastShutter(Protocol):
 
     async def is_closed(self) -> bool:
         """Read-back: wholly closed."""
+        ...
 
 
 class SafetyShutter(Protocol):
@@ -222,6 +223,7 @@ class SafetyShutter(Protocol):
 
     async def is_closed(self) -> bool:
         """Read-back: wholly closed."""
+        ...
 
     async def wait_while_open(self) -> None:
         """Returns at once unless wholly open, else when it no longer is, whoever closes it."""
@@ -232,6 +234,7 @@ class Interlock(Protocol):
 
     async def is_searched(self) -> bool:
         """The hutch is searched and locked: the safety shutter may open."""
+        ...
 
 
 class Goniometer(Protocol):
@@ -240,6 +243,7 @@ class Goniometer(Protocol):
     @property
     def limits(self) -> Mapping[str, Range]:
         """Axis name (``omega_deg``, ``x_mm``, ...) to its travel; an axis that is missing does not exist."""
+        ...
 
     @property
     def max_omega_speed_deg_s(self) -> float: ...
@@ -247,9 +251,11 @@ class Goniometer(Protocol):
     @property
     def time_to_speed_s(self) -> float:
         """Time in which omega reaches any allowed speed from rest."""
+        ...
 
     async def read_positions(self) -> Mapping[str, float]:
         """Read-back of every axis."""
+        ...
 
     async def move(self, targets: Mapping[str, float]) -> None:
         """Moves the named axes together; returns when all have arrived and settled."""
@@ -277,6 +283,7 @@ class Goniometer(Protocol):
 
     async def is_still(self) -> bool:
         """Read-back: no axis moves."""
+        ...
 
 
 class Detector(Protocol):
@@ -288,6 +295,7 @@ class Detector(Protocol):
     @property
     def frames_complete(self) -> int:
         """Images of the present acquisition whose exposure has ended, as last heard. Never waits."""
+        ...
 
     async def arm(self, acquisition: Acquisition) -> None:
         """Returns once it would answer a trigger. Refused (DeviceError) unless idle."""
@@ -301,12 +309,14 @@ class Detector(Protocol):
         With ``with_images=False`` the block carries the recorded angles and no image data. Raises DeviceError once it
         is clear that not all of them will come: an image is never lost in silence.
         """
+        ...
 
     async def disarm(self) -> None:
         """Returns once idle; what is not complete is thrown away. Makes safe."""
 
     async def is_idle(self) -> bool:
         """Read-back: neither armed nor acquiring."""
+        ...
 
 
 class DetectorCover(Protocol):
@@ -388,9 +398,11 @@ class Camera(Protocol):
 
     async def locate(self) -> Offset | None:
         """Where the crystal is seen at the present omega; None where no sample is seen. Needs the backlight."""
+        ...
 
     async def snapshot(self) -> npt.NDArray[np.uint8]:
         """One picture, shape (rows, columns), grey levels 0 to 255."""
+        ...
 
 
 class FluorescenceDetector(Protocol):
@@ -398,6 +410,7 @@ class FluorescenceDetector(Protocol):
 
     async def measure(self, exposure_s: float) -> Sequence[int]:
         """Counts per channel."""
+        ...
 
 
 class Diodes(Protocol):
@@ -429,13 +442,16 @@ class SampleChanger(Protocol):
     @property
     def places(self) -> Sequence[Location]:
         """Every place the dewar has, filled or not."""
+        ...
 
     @property
     def needs_distance_mm(self) -> float:
         """The detector must be at least this far while the robot moves."""
+        ...
 
     async def read_loaded(self) -> Location | None:
         """The sample on the goniometer now."""
+        ...
 
     async def load(self, location: Location) -> None:
         """Exchanges what is on the goniometer for `location`. An empty pin is a DeviceError."""
@@ -452,6 +468,7 @@ class Person(Protocol):
 
     async def ask(self, question: Question) -> bool:
         """True for done or yes, False for no. Waits as long as it takes; the asker sets the time limit."""
+        ...
 
 
 # ---------------------------------------------------------------------------------------------------------------------

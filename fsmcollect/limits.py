@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fsmcollect.beamline import (
@@ -45,6 +46,27 @@ def check(request: Request, plan: Plan, beamline: Beamline) -> None:
         problems += look(request, beamline)
     problems += _speed_and_travel(request, plan, beamline)
     problems += _exposure(request, plan, beamline)
+    if problems:
+        raise InvalidRequest(problems)
+
+
+def check_names(requests: Sequence[Request], plans: Sequence[Plan]) -> None:
+    """Refuse a list whose collections would write files of the same name into the same directory.
+
+    Raises
+    ------
+    InvalidRequest
+        Every name that is asked for twice, with who asks for it.
+    """
+    first: dict[tuple[str, str], int] = {}
+    problems: list[Problem] = []
+    for position, (request, plan) in enumerate(zip(requests, plans, strict=True)):
+        directory = posixpath.normpath(request.files.directory)
+        taken = {first.setdefault((directory, series.name), position) for series in plan.series} - {position}
+        if taken:
+            field, value = f"[{position}].files.prefix", shown(request.files.prefix)
+            allowed = f"makes files of the same names as [{min(taken)}] of this list: change prefix or run number"
+            problems.append(Problem(field=field, value=value, allowed=allowed))
     if problems:
         raise InvalidRequest(problems)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from fsmcollect import limits
 from fsmcollect.collecting.collection import Collection, Result
-from fsmcollect.errors import InvalidRequest, Problem
 from fsmcollect.events import Event, Moved, SafingStep, StepDone
 from fsmcollect.images import noise_chunks
 from fsmcollect.machines.collection import State
@@ -72,6 +72,7 @@ class Rehearsal:
     #: The collection under way, the last one once all have ended.
     current: Collection = attrs.field(init=False)
     _collections: list[Collection] = attrs.field(init=False)
+    _aborting: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._collections = [
@@ -84,17 +85,14 @@ class Rehearsal:
             )
             for index, request in enumerate(self.requests)
         ]
-        names = [series.name for collection in self._collections for series in collection.plan.series]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled and self.directory is not None:
-            raise InvalidRequest(
-                [
-                    Problem(
-                        field="files", allowed=f"{', '.join(doubled)} is asked for twice: change prefix or run number"
-                    )
-                ]
-            )
+        if self.directory is not None:
+            limits.check_names(self.requests, [collection.plan for collection in self._collections])
         self.current = self._collections[0]
+
+    def abort(self) -> None:
+        """End the list: the collection under way, or, where none is just now, the next one as soon as it starts."""
+        self._aborting = True
+        self.current.abort()
 
     def run(self, *, heed_signals: bool = False) -> Simulation:
         """Collect one request after the other; an abort ends the list.
@@ -124,7 +122,7 @@ class Rehearsal:
 
                 async def abort_on_signal() -> None:
                     async for _ in signals:
-                        self.current.abort()
+                        self.abort()
 
                 nursery.start_soon(abort_on_signal)
                 results = await self._collect_all()
@@ -152,11 +150,15 @@ class Rehearsal:
         """Run one collection; in FAULT give up, for nobody is there to acknowledge it."""
         with trio.CancelScope() as scope:
 
-            def give_up_in_fault(event: Event) -> None:
-                if isinstance(event, Moved) and event.dest == State.FAULT.name:
+            def follow(event: Event) -> None:
+                if not isinstance(event, Moved):
+                    return
+                if event.dest == State.FAULT.name:
                     scope.cancel()
+                elif self._aborting and event.source == State.IDLE.name:
+                    collection.abort()
 
-            collection.observers.listeners.append(give_up_in_fault)
+            collection.observers.listeners.append(follow)
             return await collection.run()
         return collection.result()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 
 import trio
 
@@ -39,14 +39,14 @@ def _leaves(group: BaseExceptionGroup[FsmCollectError]) -> list[FsmCollectError]
 
 
 @contextlib.contextmanager
-def one_failure_as_itself() -> Iterator[None]:
+def one_failure_as_itself() -> Generator[None, None, None]:
     """Raise the one failure of a nursery as itself; a group stays a group only where it holds several."""
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        if error is group:
+        failures = list(group.exceptions)
+        if len(failures) > 1:
             raise
-        raise error from None
+        # Groups nest where nurseries do; what is inside the innermost of one is the failure itself.
+        with one_failure_as_itself():
+            raise failures[0] from None

@@ -286,8 +286,9 @@ class Collection:
                     if (shutter := self.beamline.safety_shutter) is not None:
                         complaint = "it closed while images were being taken: was the hutch opened?"
                         nursery.start_soon(self._watch, shutter.wait_while_open, Event.FAILED, complaint)
+                    setting = self._setting()
                     while not self._progress.is_complete:
-                        await self._progress.take_next(self._setting())
+                        await self._progress.take_next(setting)
                         if self._journal is not None:
                             await self._journal.flush()
                     nursery.cancel_scope.cancel()

@@ -41,9 +41,11 @@ class ImageSink(Protocol):
 
     def groups(self, wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
         """How the images numbered `first` to ``stop - 1`` are stored together, as half-open ranges in order."""
+        ...
 
     async def store(self, wedge: Wedge, first_image: int, block: FrameBlock) -> str:
         """Store a group; returns the file's name once it is complete on disk. Raises StorageError."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +79,7 @@ class WedgeRun:
     _spoilt: bool = attrs.field(init=False, default=False)
     #: The rotation under way or about to begin: the whole wedge, or one image of it in shuttered mode.
     _sweep: Sweep = attrs.field(init=False)
+    _omega_start_deg: float = attrs.field(init=False)
     #: In shuttered mode, the exposures (image by image, pass by pass) that have been made.
     _exposures: int = attrs.field(init=False, default=0)
     _all_stored: trio.Event | None = attrs.field(init=False, default=None)
@@ -92,11 +95,12 @@ class WedgeRun:
         """
         wedge = self.wedge
         self._sweep = self._next_sweep()
+        self._omega_start_deg = self._sweep.omega_start_deg
         self.setting.observers.emit(
             WedgeStarted,
             wedge=wedge.index,
             series=wedge.series.name,
-            omega_start_deg=self._sweep.omega_start_deg,
+            omega_start_deg=self._omega_start_deg,
             first_image=wedge.first_image,
             images=wedge.images,
         )
@@ -238,7 +242,8 @@ class WedgeRun:
     def _check_angles(self, first_image: int, recorded_deg: Sequence[float]) -> None:
         """Refuse images that were not taken at the angles asked for."""
         wedge = self.wedge
-        start_deg, width_deg = float(wedge.image_start_deg(first_image)), float(wedge.image_width_deg)
+        width_deg = float(wedge.image_width_deg)
+        start_deg = self._omega_start_deg + (first_image - wedge.first_image) * width_deg
         tolerance_deg = max(abs(width_deg) * ANGLE_TOLERANCE_WIDTHS, ANGLE_TOLERANCE_DEG)
         for index, omega_deg in enumerate(recorded_deg):
             if abs(omega_deg - (start_deg + index * width_deg)) > tolerance_deg:

@@ -81,5 +81,5 @@ def write_snapshot(path: Path, picture: npt.NDArray[np.uint8]) -> Path:
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
     with replacing(path) as sink:
-        sink.write(png.getbuffer())
+        sink.write(png.getvalue())
     return path

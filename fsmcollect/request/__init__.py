@@ -18,8 +18,8 @@ from fsmcollect.request.model import (
     Snapshots,
     SweepRequest,
 )
-from fsmcollect.request.mxcube import from_mxcube, parse_mxcube
-from fsmcollect.request.reading import from_dict, parse_toml, to_dict, to_toml
+from fsmcollect.request.mxcube import from_mxcube, parse_mxcube, written_in_mxcube
+from fsmcollect.request.reading import Written, from_dict, parse_toml, to_dict, to_toml, written_in_toml
 
 __all__ = [
     "MAX_IMAGES",
@@ -33,6 +33,7 @@ __all__ = [
     "Sample",
     "Snapshots",
     "SweepRequest",
+    "Written",
     "exact",
     "from_dict",
     "from_mxcube",
@@ -40,4 +41,6 @@ __all__ = [
     "parse_toml",
     "to_dict",
     "to_toml",
+    "written_in_mxcube",
+    "written_in_toml",
 ]

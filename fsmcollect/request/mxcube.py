@@ -23,7 +23,7 @@ from fsmcollect.errors import InvalidRequest, Problem
 from fsmcollect.request.documents import read_json
 from fsmcollect.request.fields import Outlandish, decimal_number, exact, is_list, is_table, number, shown
 from fsmcollect.request.model import Request
-from fsmcollect.request.reading import from_dict
+from fsmcollect.request.reading import Written, from_dict
 
 #: The one oscillation that a dictionary may hold.
 _OSC = "oscillation_sequence[0]"
@@ -48,22 +48,26 @@ def parse_mxcube(text: str, where: str = "") -> tuple[Request, ...]:
     InvalidRequest
         Everything that is wrong, under MXCuBE's own field names; `where` names the file in each.
     """
+    return tuple(written.request for written in written_in_mxcube(text, where))
+
+
+def written_in_mxcube(text: str, where: str = "") -> tuple[Written, ...]:
+    """As `parse_mxcube`, for who goes on checking the requests."""
     document = read_json(text, where)
     if not is_list(document):
         return (_translate(document, where),)
     if not document:
         raise InvalidRequest([Problem(field="JSON", allowed="the list holds no collection", where=where)])
-    requests: list[Request] = []
+    found: list[Written] = []
     problems: list[Problem] = []
     for position, mapping in enumerate(document):
         try:
-            requests.append(_translate(mapping, where))
+            found.append(_translate(mapping, where, f"[{position}]." if len(document) > 1 else ""))
         except InvalidRequest as refusal:
-            at = f"[{position}]." if len(document) > 1 else ""
-            problems += [attrs.evolve(p, field=at + p.field) for p in refusal.problems]
+            problems += refusal.problems
     if problems:
         raise InvalidRequest(problems)
-    return tuple(requests)
+    return tuple(found)
 
 
 def from_mxcube(mapping: Mapping[str, Any], where: str = "") -> Request:
@@ -74,16 +78,21 @@ def from_mxcube(mapping: Mapping[str, Any], where: str = "") -> Request:
     InvalidRequest
         Everything that is wrong, under MXCuBE's own field names.
     """
-    return _translate(mapping, where)
+    return _translate(mapping, where).request
 
 
-def _translate(mapping: object, where: str) -> Request:
+def _translate(mapping: object, where: str, at: str = "") -> Written:
+    """One collection; `at` is its place in a list."""
     if not is_table(mapping):
         allowed = "must be a dictionary of parameters, or a list of them"
-        raise InvalidRequest([Problem(field="JSON", value=shown(mapping), allowed=allowed, where=where)])
+        raise InvalidRequest([Problem(field=f"{at}JSON", value=shown(mapping), allowed=allowed, where=where)])
     reader = _Reader(mapping)
     sections = _sections(reader)
     problems = list(reader.problems)
+
+    def placed(problem: Problem) -> Problem:
+        return attrs.evolve(problem, field=at + problem.field, where=where)
+
     try:
         request = from_dict(sections)
     except InvalidRequest as refusal:
@@ -91,8 +100,8 @@ def _translate(mapping: object, where: str) -> Request:
         known = {p.field for p in problems}
         problems += [p for p in map(reader.in_mxcubes_words, refusal.problems) if p.field not in known]
     if problems or request is None:
-        raise InvalidRequest([attrs.evolve(p, where=where) for p in problems])
-    return request
+        raise InvalidRequest([placed(problem) for problem in problems])
+    return Written(request, lambda problem: placed(reader.in_mxcubes_words(problem)))
 
 
 class _Reader:

@@ -9,7 +9,7 @@ import enum
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -32,6 +32,18 @@ from fsmcollect.request.model import (
 from fsmcollect.request.structuring import Rewriting, Structurer
 
 
+@attrs.frozen
+class Written:
+    """A request, and how it was written down: what is refused later is told in the same words, at the same line."""
+
+    request: Request
+    _in_its_words: Callable[[Problem], Problem]
+
+    def retold(self, refusal: InvalidRequest) -> InvalidRequest:
+        """What a beamline or a disk refuses of this request, as the user finds it in the file."""
+        return InvalidRequest([self._in_its_words(problem) for problem in refusal.problems])
+
+
 def parse_toml(text: str, where: str = "") -> Request:
     """A request as people write it.
 
@@ -47,15 +59,22 @@ def parse_toml(text: str, where: str = "") -> Request:
     InvalidRequest
         Everything that is wrong, each with the line where it stands.
     """
+    return written_in_toml(text, where).request
+
+
+def written_in_toml(text: str, where: str = "") -> Written:
+    """As `parse_toml`, for who goes on checking the request."""
     from fsmcollect.request import documents  # noqa: PLC0415 - who builds a `Request` in Python needs no TOML parser
 
     tables = documents.read_toml(text, where)
+
+    def placed(problem: Problem) -> Problem:
+        return attrs.evolve(problem, where=documents.place(where, problem.field, documents.setting_lines(text)))
+
     try:
-        return from_dict(tables)
+        return Written(from_dict(tables), placed)
     except InvalidRequest as refusal:
-        lines = documents.setting_lines(text)
-        placed = [attrs.evolve(p, where=documents.place(where, p.field, lines)) for p in refusal.problems]
-        raise InvalidRequest(placed) from None
+        raise InvalidRequest([placed(problem) for problem in refusal.problems]) from None
 
 
 def from_dict(mapping: Mapping[str, Any], where: str = "") -> Request:
