@@ -1,34 +1,37 @@
-"""The command ``fsmcollect``: reads files, calls the library, prints.
+"""The command ``fsmcollect``: options, exit codes, reading what is asked for.
 
-Owns words, exit codes and the progress display. Results go to standard output, everything else to standard error, so
-that ``--json`` prints one JSON object and nothing else. Libraries that only some commands need are imported by these.
+Owns what is done in which order and what the shell is told; `console` owns the words for people. Results go to
+standard output, everything else to standard error, so that ``--json`` prints one JSON object and nothing else.
+Libraries that only some commands need are imported by these.
 """
 
 from __future__ import annotations
 
 import enum
 import json
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from fsmcollect import __version__
+from fsmcollect import __version__, console
 from fsmcollect.errors import FsmCollectError, InvalidRequest, Problem
 
 if TYPE_CHECKING:
-    from fsmcollect.observers import Listener
-    from fsmcollect.request import Request
+    from fsmcollect.beamline import Beamline
+    from fsmcollect.request import Written
     from fsmcollect.simulate import Simulation
     from fsmcollect.wedges import Plan
 
 EXAMPLE = "inverse_beam.toml"
-#: Wedges that a person is shown; ``--json`` has them all.
-_WEDGES_SHOWN = 12
+#: Larger files are no requests. Assumed: room for ten thousand collections of MXCuBE's.
+MAX_REQUEST_BYTES = 20_000_000
 
 
 class Exit(enum.IntEnum):
@@ -41,58 +44,97 @@ class Exit(enum.IntEnum):
     UNSAFE = 4
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EXIT_CODES = (
+    ("0", "done, or nothing was missing"),
+    ("1", "failed"),
+    ("2", "the input or the call is wrong: nothing moved, no file was made"),
+    ("3", "aborted"),
+    ("4", "it could not be verified that the beamline is safe"),
+)
+
+
+class _WithExamples(click.Command):
+    """A command whose help ends with aligned lists, such as examples."""
+
+    def __init__(self, *args: Any, lists: dict[str, Sequence[tuple[str, str]]], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._lists = lists
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, rows in self._lists.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows, col_max=38)
+
+
+class _GroupWithExamples(_WithExamples, click.Group):
+    pass
+
+
+@click.group(
+    cls=_GroupWithExamples,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    lists={
+        "Examples": (
+            ("fsmcollect simulate", "the bundled example, with image files"),
+            ("fsmcollect plan lyso.toml", "what would be collected, and how long it takes"),
+            ("fsmcollect simulate lyso.toml", "collect it on the simulated beamline"),
+            ("fsmcollect diagrams --check", "do drawings and tables agree?"),
+        ),
+        "Exit codes": _EXIT_CODES,
+    },
+)
 @click.version_option(__version__, prog_name="fsmcollect")
 def cli() -> None:
-    r"""Sequence data collection with explicit state machines.
-
-    \b
-    Examples:
-      fsmcollect simulate --out trial           the bundled inverse-beam example, with image files
-      fsmcollect plan lyso.toml                 what would be collected, in which order, how long it takes
-      fsmcollect simulate lyso.toml --speed 1   the same collection in real time
-      fsmcollect diagrams --check               do the drawn state machines agree with the tables?
-
-    \b
-    Exit codes: 0 done, 1 failed, 2 the input or call is wrong, 3 aborted, 4 safing could not be verified.
-    """
+    """Collect macromolecular-crystallography data, sequenced by explicit state machines."""
 
 
-@cli.command()
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+
+@cli.command(
+    cls=_WithExamples,
+    short_help="Show what REQUEST would collect.",
+    lists={
+        "Examples": (
+            ("fsmcollect plan lyso.toml", "the wedges, in order"),
+            ("fsmcollect plan parameters.json --json", "all of them, for a program"),
+            ("fsmcollect plan - < lyso.toml", "from standard input"),
+        )
+    },
+)
 @click.argument("request_file", metavar="REQUEST")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_JSON
 def plan(request_file: str, as_json: bool) -> None:
-    r"""Show what REQUEST collects, in order, checked against the simulated beamline. Nothing moves.
+    """Show what REQUEST would collect, in order, checked against the simulated beamline. Nothing moves.
 
-    REQUEST is a TOML file, or MXCuBE's dictionary as a JSON file.
-
-    \b
-    Examples:
-      fsmcollect plan lyso.toml
-      fsmcollect plan mxcube_parameters.json --json
+    REQUEST is a TOML file, or MXCuBE's parameter dictionary (or a list of them) as a JSON file.
     """
-    from fsmcollect import limits, timing, wedges
+    from fsmcollect import timing
     from fsmcollect.sim.beamline import SimulatedBeamline
 
-    requests = _read(request_file)
     simulated = SimulatedBeamline()
-    plans = [wedges.make_plan(request) for request in requests]
-    for request, planned in zip(requests, plans, strict=True):
-        limits.check(request, planned, simulated.beamline)
+    plans = _checked(_read(request_file), simulated.beamline, None)
     durations_s = [timing.predicted_duration_s(planned, simulated.timings) for planned in plans]
     if as_json:
-        parts = [wedges.as_json(planned, duration_s) for planned, duration_s in zip(plans, durations_s, strict=True)]
-        merged = [wedge for part in parts for wedge in part["wedges"]]
-        for index, wedge in enumerate(merged):
-            wedge["index"] = index
-        total = {"images": sum(p.images for p in plans), "duration_s": sum(durations_s), "wedges": merged}
-        click.echo(json.dumps(total))
+        console.say(_plan_json(plans, durations_s))
         return
-    for planned, duration_s in zip(plans, durations_s, strict=True):
-        _print_plan(planned, duration_s, timing.friedel_delay_s(planned, simulated.timings))
+    for number, (planned, duration_s) in enumerate(zip(plans, durations_s, strict=True), 1):
+        if len(plans) > 1:
+            console.say(f"{'' if number == 1 else chr(10)}Collection {number} of {len(plans)}\n")
+        console.show_plan(planned, duration_s, timing.friedel_delay_s(planned, simulated.timings))
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    short_help="Collect REQUEST on the simulated beamline.",
+    lists={
+        "Examples": (
+            ("fsmcollect simulate", "the bundled inverse-beam example"),
+            ("fsmcollect simulate lyso.toml --out trial", "image files go below trial/"),
+            ("fsmcollect simulate --speed 10", "to look at; try Ctrl-C"),
+        )
+    },
+)
 @click.argument("request_file", metavar="[REQUEST]", required=False)
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal simulations.")
 @click.option(
@@ -107,39 +149,51 @@ def plan(request_file: str, as_json: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the request's directory goes. [default: a new folder simulated-1, simulated-2, ... here]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@_JSON
 def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, as_json: bool) -> None:
-    r"""Collect REQUEST on the simulated beamline and leave its image files.
+    """Collect REQUEST on the simulated beamline and leave its image files.
 
-    Without REQUEST it runs a bundled inverse-beam example. Ctrl-C aborts: the beam goes off, everything is made safe,
-    what was taken is kept. MXCuBE's absolute directories are kept below --out, so that a simulation never writes into
-    a facility's data; an absolute directory in a TOML file is taken as it is.
+    REQUEST is a TOML file, or MXCuBE's parameter dictionary (or a list of them) as a JSON file; without it, a bundled
+    example is collected. MXCuBE's absolute directories are kept below --out, so that a simulation never writes into a
+    facility's data; an absolute directory in a TOML file is taken as it is.
 
-    \b
-    Examples:
-      fsmcollect simulate
-      fsmcollect simulate lyso.toml --out trial --seed 7
-      fsmcollect simulate lyso.toml --speed 10
+    Ctrl-C aborts: the beam goes off, everything is made safe, the images that are complete are kept.
     """
     from fsmcollect.sim.beamline import SimulatedBeamline
     from fsmcollect.simulate import Rehearsal
 
-    requests = _read(request_file, absolute_below_out=True) if request_file is not None else [_example()]
+    asked = _read(request_file, absolute_below_out=True) if request_file is not None else [_example()]
     directory = out if out is not None else _new_folder()
     simulated = SimulatedBeamline(seed=seed, speed=None if speed == "max" else float(speed))
-    with _progress(requests, quiet=as_json) as listeners:
-        rehearsal = Rehearsal(requests=requests, simulated=simulated, directory=directory, listeners=listeners)
+    plans = _checked(asked, simulated.beamline, directory)
+    with _signals_noted() as noted, nullcontext([]) if as_json else console.progress(plans) as listeners:
+        rehearsal = Rehearsal(
+            requests=[written.request for written in asked],
+            simulated=simulated,
+            directory=directory,
+            listeners=listeners,
+            before=lambda rehearsal: rehearsal.abort() if noted else None,
+        )
         ended = rehearsal.run(heed_signals=True)
     if as_json:
-        click.echo(_simulation_json(ended))
+        console.say(_simulation_json(ended))
     else:
-        _print_simulation(ended)
+        console.show_simulation(ended, str(directory))
     for failure in ended.failures:
-        click.echo(f"fsmcollect: {failure}", err=True)
+        console.complain(failure)
     sys.exit(_exit_code(ended))
 
 
-@cli.command()
+@cli.command(
+    cls=_WithExamples,
+    short_help="Draw the state machines from their tables.",
+    lists={
+        "Examples": (
+            ("fsmcollect diagrams", "write the pages"),
+            ("fsmcollect diagrams --check", "have they drifted from the tables?"),
+        )
+    },
+)
 @click.option("--check", is_flag=True, help="Write nothing; fail with a diff where pages and tables disagree.")
 @click.option(
     "--out",
@@ -149,49 +203,64 @@ def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, 
     help="Where the pages are.",
 )
 def diagrams(check: bool, out: Path) -> None:
-    r"""Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed.
-
-    \b
-    Examples:
-      fsmcollect diagrams
-      fsmcollect diagrams --check
-    """
+    """Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed."""
     from fsmcollect.machines import diagrams as drawing
     from fsmcollect.machines.collection import COLLECTION
     from fsmcollect.machines.wedge import WEDGE
 
     tables = (COLLECTION, WEDGE)
-    if check:
+    try:
+        if not check:
+            for path in drawing.write(out, tables):
+                console.say(str(path))
+            return
         difference = drawing.check(out, tables)
-        if difference:
-            click.echo(difference)
-            click.echo(f"fsmcollect: {out} does not agree with the tables; run: fsmcollect diagrams", err=True)
-            sys.exit(Exit.FAILED)
-        return
-    for path in drawing.write(out, tables):
-        click.echo(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest([Problem(field="--out", value=str(out), allowed=str(error))]) from error
+    if difference:
+        console.say(difference)
+        console.complain(f"{out} does not agree with the tables; run: fsmcollect diagrams")
+        sys.exit(Exit.FAILED)
 
 
 def main() -> NoReturn:
     """Entry point: run the command and say in a sentence, not a traceback, what a person can mend."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
     except click.Abort:
-        click.echo("fsmcollect: aborted before anything was running", err=True)
+        console.complain("aborted before anything was running")
         sys.exit(Exit.ABORTED)
     except click.ClickException as error:
         error.show()
         sys.exit(Exit.INVALID)
     except InvalidRequest as error:
         for problem in error.problems:
-            click.echo(f"fsmcollect: {problem}", err=True)
+            console.complain(problem)
         sys.exit(Exit.INVALID)
     except FsmCollectError as error:
-        click.echo(f"fsmcollect: {error}", err=True)
+        console.complain(error)
+        sys.exit(Exit.FAILED)
+    except OSError as error:
+        console.complain(f"cannot print the result: {error.strerror or error}")
         sys.exit(Exit.FAILED)
     sys.exit(Exit.DONE)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """From here on SIGINT and SIGTERM no longer end the command where it stands: a run must end through CLOSING.
+
+    Yields those that came and that no run has heard. They stay noted until the process ends: its result is printed.
+    """
+    noted: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda came, _frame: noted.append(came))
+    yield noted
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,49 +268,86 @@ def main() -> NoReturn:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _read(name: str, *, absolute_below_out: bool = False) -> Sequence[Request]:
-    """The requests of a file. A TOML file holds one, MXCuBE's JSON may hold a list."""
-    from fsmcollect.request import parse_toml
-    from fsmcollect.request.mxcube import parse_mxcube
+def _read(name: str, *, absolute_below_out: bool = False) -> Sequence[Written]:
+    """The requests of a file, or of standard input. A TOML document holds one, MXCuBE's JSON may hold a list."""
+    from fsmcollect.request import written_in_mxcube, written_in_toml
 
-    path = Path(name)
+    where = "standard input" if name == "-" else name
     try:
-        text = path.read_bytes().decode()
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            data = file.read(MAX_REQUEST_BYTES + 1)
+        text = data.decode()
     except OSError as error:
         raise _unreadable(name, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise _unreadable(name, f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    if path.suffix.lower() != ".json":
-        return [parse_toml(text, path.name)]
-    requests = parse_mxcube(text, path.name)
-    return [_below_out(request) for request in requests] if absolute_below_out else requests
+        raise _unreadable(name, f"is no text in UTF-8 (byte {error.start}): is it a request at all?") from error
+    if len(data) > MAX_REQUEST_BYTES:
+        raise _unreadable(name, f"is larger than {MAX_REQUEST_BYTES / 1e6:g} MB: is it a request at all?")
+    if not (name.lower().endswith(".json") or (name == "-" and _looks_like_json(text))):
+        return [written_in_toml(text, where)]
+    asked = written_in_mxcube(text, where)
+    return [_below_out(written) for written in asked] if absolute_below_out else asked
 
 
 def _unreadable(name: str, allowed: str) -> InvalidRequest:
     return InvalidRequest([Problem(field="REQUEST", value=name, allowed=allowed)])
 
 
-def _below_out(request: Request) -> Request:
+def _looks_like_json(text: str) -> bool:
+    """TOML may begin with a bracket too, but not with a brace behind it."""
+    return text.lstrip("\ufeff \t\r\n[").startswith("{")
+
+
+def _below_out(written: Written) -> Written:
     """MXCuBE names a facility's absolute directories; a simulation keeps them below --out."""
     import attrs
 
-    files = request.files
+    files = written.request.files
 
     def relative(directory: str) -> str:
         return str(Path(directory).relative_to(Path(directory).anchor)) if directory else ""
 
-    return attrs.evolve(
-        request,
-        files=attrs.evolve(
+    try:
+        files = attrs.evolve(
             files, directory=relative(files.directory), process_directory=relative(files.process_directory)
-        ),
-    )
+        )
+    except InvalidRequest as refusal:
+        raise written.retold(refusal) from None
+    return attrs.evolve(written, request=attrs.evolve(written.request, files=files))
 
 
-def _example() -> Request:
-    from fsmcollect.request import parse_toml
+def _checked(asked: Sequence[Written], beamline: Beamline, directory: Path | None) -> list[Plan]:
+    """The plans of what is asked, if beamline and disk can do it; `directory` is None where no file will be made.
 
-    return parse_toml((resources.files("fsmcollect.sim") / EXAMPLE).read_text("utf-8"), EXAMPLE)
+    Raises
+    ------
+    InvalidRequest
+        Everything that is wrong with any of them, as the user finds it in the file.
+    """
+    from fsmcollect import limits, wedges
+    from fsmcollect.collecting.storing import Store
+
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    for written in asked:
+        plans.append(wedges.make_plan(written.request))
+        try:
+            limits.check(written.request, plans[-1], beamline)
+            if directory is not None:
+                Store.checked(directory, written.request, plans[-1], beamline)
+        except InvalidRequest as refusal:
+            problems += written.retold(refusal).problems
+    if not problems:
+        limits.check_names([written.request for written in asked], plans)
+    if problems:
+        raise InvalidRequest(problems)
+    return plans
+
+
+def _example() -> Written:
+    from fsmcollect.request import written_in_toml
+
+    return written_in_toml((resources.files("fsmcollect.sim") / EXAMPLE).read_text("utf-8"), EXAMPLE)
 
 
 def _new_folder() -> Path:
@@ -253,92 +359,22 @@ def _new_folder() -> Path:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Printing
+# What programs are told
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _progress(requests: Sequence[Request], *, quiet: bool) -> Iterator[list[Listener]]:
-    """A progress bar on a terminal, fed by events; plain lines elsewhere; nothing with --json."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def _plan_json(plans: Sequence[Plan], durations_s: Sequence[float]) -> str:
+    from fsmcollect import wedges
 
-    from fsmcollect.events import Event, ImagesTaken, Moved, RunStarted
-
-    console = Console(stderr=True)
-    if quiet:
-        yield []
-        return
-    if not console.is_terminal:
-
-        def print_state(event: Event) -> None:
-            if isinstance(event, Moved) and event.machine == "collection" and event.source != event.dest:
-                click.echo(f"{event.t_us / 1e6:12.3f} s  {event.dest.lower()} ({event.event.lower()})", err=True)
-
-        yield [print_state]
-        return
-    columns = (
-        TextColumn("{task.fields[state]:>16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images  {task.fields[simulated_s]:.1f} s simulated"),
-        TimeElapsedColumn(),
+    parts = [wedges.as_json(plan, duration_s) for plan, duration_s in zip(plans, durations_s, strict=True)]
+    listed = [wedge for part in parts for wedge in part["wedges"]]
+    return json.dumps(
+        {
+            "images": sum(part["images"] for part in parts),
+            "duration_s": round(sum(durations_s), 6),
+            "wedges": [{**wedge, "index": index} for index, wedge in enumerate(listed)],
+        }
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=None, state="", simulated_s=0.0)
-
-        def show(event: Event) -> None:
-            if isinstance(event, RunStarted):
-                progress.update(task, total=event.images, completed=0)
-            elif isinstance(event, ImagesTaken):
-                progress.update(task, advance=event.images, simulated_s=event.t_us / 1e6)
-            elif isinstance(event, Moved) and event.machine == "collection":
-                progress.update(task, state=event.dest.lower(), simulated_s=event.t_us / 1e6)
-
-        yield [show]
-
-
-def _print_plan(planned: Plan, duration_s: float, friedel_delay_s: float | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(box=None)
-    for heading in ("wedge", "series", "pass", "omega", "images", "numbers"):
-        table.add_column(heading, justify="left" if heading in ("series", "pass") else "right", no_wrap=True)
-    shown = planned.wedges if len(planned.wedges) <= _WEDGES_SHOWN else planned.wedges[: _WEDGES_SHOWN - 1]
-    for wedge in shown:
-        table.add_row(
-            str(wedge.index),
-            wedge.series.name,
-            wedge.series.pass_.value,
-            f"{float(wedge.omega_start_deg):g} to {float(wedge.omega_end_deg):g} deg",
-            str(wedge.images),
-            f"{wedge.first_image} to {wedge.last_image}",
-        )
-    console.print(table)
-    if len(shown) < len(planned.wedges):
-        console.print(f"... and {len(planned.wedges) - len(shown):,} more wedges (--json lists them all)")
-    console.print(
-        f"{planned.images:,} images of {float(planned.image_width_deg):g} deg and {planned.exposure_s:g} s "
-        f"in {len(planned.wedges):,} wedges; about {duration_s:,.1f} s on the simulated beamline, mounting and "
-        "centring not counted"
-    )
-    if friedel_delay_s is not None:
-        console.print(f"Friedel mates are recorded {friedel_delay_s:.2f} s apart")
-
-
-def _print_simulation(ended: Simulation) -> None:
-    faster = f", {ended.simulated_s / ended.wall_s:,.0f} times as fast" if ended.wall_s else ""
-    click.echo(f"outcome     {ended.outcome}" + ("" if ended.safe else "; the beamline could not be verified safe"))
-    click.echo(f"images      {ended.images:,}")
-    click.echo(f"simulated   {ended.simulated_s:,.1f} s in {ended.wall_s:.2f} s{faster}")
-    click.echo(f"trace       {ended.trace_sha256}")
-    click.echo(f"violations  {len(ended.violations)}")
-    for violation in ended.violations:
-        click.echo(f"            {violation}")
-    for file in ended.files:
-        click.echo(f"file        {file}")
 
 
 def _simulation_json(ended: Simulation) -> str:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+#: Bytes in a file's name: of every file system in use (NAME_MAX).
+_LONGEST_NAME = 255
+
+
 @attrs.define(eq=False, kw_only=True)
 class Store:
     """Keeps the images, snapshots and masters of one run under `directory`."""
@@ -90,11 +94,12 @@ class Store:
                     yield Problem(field=field, value=str(path), allowed=reason)
                     return
         longest = max(len(os.fsencode(f"{series.name}_data_0000000.h5.part")) for series in self.plan.series) + 1
-        if longest > 255:
+        if longest > _LONGEST_NAME:
             yield Problem(
                 field="files.prefix",
                 value=self.request.files.prefix,
-                allowed=f"makes file names of {longest} bytes; at most 255 are allowed: shorten it by {longest - 255}",
+                allowed=f"makes file names of {longest} bytes; at most {_LONGEST_NAME} are allowed: "
+                f"shorten it by {longest - _LONGEST_NAME}",
             )
             return
         if self.directory.is_dir() and not self.request.files.skip_existing:
@@ -252,8 +257,9 @@ def _inside(base: Path, directory: str, field: str) -> Path:
     """
     if Path(directory).is_absolute():
         return Path(directory)
-    path = (base / directory).resolve()
-    if not path.is_relative_to(base.resolve()):
+    # Not Path.resolve: before Python 3.13 it raises RuntimeError where links go round in a circle.
+    path = Path(os.path.realpath(base / directory))
+    if not path.is_relative_to(os.path.realpath(base)):
         raise InvalidRequest(
             [Problem(field=field, value=directory, allowed=f"leads out of the output directory {base} to {path}")]
         )
@@ -261,16 +267,23 @@ def _inside(base: Path, directory: str, field: str) -> Path:
 
 
 def _nearest_existing(path: Path) -> Path:
-    while not path.exists() and path != path.parent:
+    # Not Path.exists: before Python 3.12 it raises where a directory on the way cannot be searched or a name is long.
+    while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path
 
 
 def _unwritable(path: Path) -> str:
     """Why no file can be made in `path`; empty where it can."""
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _LONGEST_NAME:
+        return f"holds a name of {longest} bytes; at most {_LONGEST_NAME} are allowed"
     existing = _nearest_existing(path)
-    if not existing.is_dir():
-        return f"{existing} is a file: choose another directory"
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if not os.path.isdir(existing):  # noqa: PTH112 - before Python 3.12 Path.is_dir raises behind a locked directory
+        what = "a link that leads to no directory" if existing.is_symlink() else "a file"
+        return f"{existing} is {what}: choose another directory"
+    if os.statvfs(existing).f_flag & os.ST_RDONLY:
+        return f"{existing} is on a disk that is mounted read-only: have it remounted, or choose another directory"
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
         return f"{existing} cannot be written by this user: make it writable, or choose another directory"
     return ""

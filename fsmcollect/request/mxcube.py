@@ -111,6 +111,8 @@ class _Reader:
         self.problems: list[Problem] = []
         #: Field of the request to the name of the one in MXCuBE's dictionary that it was read from.
         self.names: dict[str, str] = {}
+        #: Names of fields that were read in another unit than the request's.
+        self.rescaled: set[str] = set()
         self._tables: dict[str, Mapping[str, Any]] = {"": mapping}
         for name in ("fileinfo", "sample_reference", "motors"):
             self._tables[name] = self._table(name, mapping.get(name))
@@ -175,6 +177,7 @@ class _Reader:
         value = self.number(name)
         if value is None:
             return None
+        self.rescaled.add(name)
         try:
             rule(value)
             return float(scale(exact(value)))
@@ -192,7 +195,13 @@ class _Reader:
         allowed = problem.allowed.replace(", or sweep.total_width_deg in its place", "")
         for field in sorted(self.names, key=len, reverse=True):
             allowed = re.sub(rf"\b{re.escape(field)}\b", self.names[field], allowed)
-        return attrs.evolve(problem, field=self.names.get(problem.field, problem.field), allowed=allowed)
+        name = self.names.get(problem.field)
+        if name is None:
+            return attrs.evolve(problem, allowed=allowed)
+        # Where MXCuBE has another unit, the value as it is written there, and what it was taken for.
+        written = shown(self.raw(name))
+        value = f"{written}, taken for {problem.value}," if name in self.rescaled and problem.value else problem.value
+        return attrs.evolve(problem, field=name, value=value, allowed=allowed)
 
 
 def _sections(reader: _Reader) -> dict[str, dict[str, Any] | None]:
@@ -300,7 +309,9 @@ def _beam(reader: _Reader) -> dict[str, Any]:
     if reader.raw("energy") is None:
         rule = number(above=0, high=1000, unit="A")
         beam["energy_ev"] = reader.scaled("wavelength", rule, lambda angstrom: Fraction(HC_EV_A) / angstrom)
+    reader.names["beam.energy_ev"] = reader.first("energy", "wavelength")
     percent = reader.first("transmission", f"{_OSC}.transmission")
+    reader.names["beam.transmission_frac"] = percent
     beam["transmission_frac"] = reader.scaled(percent, number(low=0, high=100, unit="%"), lambda value: value / 100)
     name = "resolution.upper" if is_table(reader.raw("resolution")) else "resolution"
     reader.names["beam.resolution_a"] = name

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -29,7 +29,9 @@ from fsmcollect.request.model import (
     Snapshots,
     SweepRequest,
 )
-from fsmcollect.request.structuring import Rewriting, Structurer
+
+if TYPE_CHECKING:
+    from fsmcollect.request.structuring import Structurer
 
 
 @attrs.frozen
@@ -90,6 +92,7 @@ def from_dict(mapping: Mapping[str, Any], where: str = "") -> Request:
 
 @functools.cache
 def _structurer() -> Structurer[Request]:
+    from fsmcollect.request.structuring import Rewriting, Structurer  # noqa: PLC0415 - nor cattrs
 
     sections = {cls.section: cls for cls in (Sample, Files, Beam, SweepRequest, InverseBeam, Centring, Snapshots)}
     missing = {
