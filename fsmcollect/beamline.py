@@ -576,7 +576,9 @@ def distance_for_resolution_mm(detector: DetectorInfo, resolution_a: float, ener
     """
     sine = wavelength_a(energy_ev) / (2.0 * resolution_a)
     if not 0.0 < sine < math.sin(math.pi / 4):
-        raise ValueError(f"{resolution_a} A cannot be recorded at {energy_ev} eV by a flat detector facing the beam")
+        raise ValueError(
+            f"{resolution_a:g} A cannot be recorded at {energy_ev:g} eV by a flat detector facing the beam"
+        )
     return _nearest_edge_m(detector) / math.tan(2.0 * math.asin(sine)) * 1e3
 
 

@@ -8,14 +8,12 @@ Libraries that only some commands need are imported by these.
 from __future__ import annotations
 
 import enum
-import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -25,6 +23,7 @@ from fsmcollect.errors import FsmCollectError, InvalidRequest, Problem
 
 if TYPE_CHECKING:
     from fsmcollect.beamline import Beamline
+    from fsmcollect.observers import Listener
     from fsmcollect.request import Written
     from fsmcollect.simulate import Simulation
     from fsmcollect.wedges import Plan
@@ -116,7 +115,7 @@ def plan(request_file: str, as_json: bool) -> None:
     plans = _checked(_read(request_file), simulated.beamline, None)
     durations_s = [timing.predicted_duration_s(planned, simulated.timings) for planned in plans]
     if as_json:
-        console.say(_plan_json(plans, durations_s))
+        console.say(console.plan_json(plans, durations_s))
         return
     for number, (planned, duration_s) in enumerate(zip(plans, durations_s, strict=True), 1):
         if len(plans) > 1:
@@ -130,7 +129,7 @@ def plan(request_file: str, as_json: bool) -> None:
     lists={
         "Examples": (
             ("fsmcollect simulate", "the bundled inverse-beam example"),
-            ("fsmcollect simulate lyso.toml --out trial", "image files go below trial/"),
+            ("fsmcollect simulate lyso.toml --out a", "image files go below a/"),
             ("fsmcollect simulate --speed 10", "to look at; try Ctrl-C"),
         )
     },
@@ -162,11 +161,12 @@ def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, 
     from fsmcollect.sim.beamline import SimulatedBeamline
     from fsmcollect.simulate import Rehearsal
 
-    asked = _read(request_file, absolute_below_out=True) if request_file is not None else [_example()]
+    asked = _read(request_file) if request_file is not None else [_example()]
     directory = out if out is not None else _new_folder()
     simulated = SimulatedBeamline(seed=seed, speed=None if speed == "max" else float(speed))
     plans = _checked(asked, simulated.beamline, directory)
-    with _signals_noted() as noted, nullcontext([]) if as_json else console.progress(plans) as listeners:
+    progress: AbstractContextManager[list[Listener]] = nullcontext([]) if as_json else console.progress(plans)
+    with _signals_noted() as noted, progress as listeners:
         rehearsal = Rehearsal(
             requests=[written.request for written in asked],
             simulated=simulated,
@@ -176,7 +176,7 @@ def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, 
         )
         ended = rehearsal.run(heed_signals=True)
     if as_json:
-        console.say(_simulation_json(ended))
+        console.say(console.simulation_json(ended))
     else:
         console.show_simulation(ended, str(directory))
     for failure in ended.failures:
@@ -215,8 +215,9 @@ def diagrams(check: bool, out: Path) -> None:
                 console.say(str(path))
             return
         difference = drawing.check(out, tables)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest([Problem(field="--out", value=str(out), allowed=str(error))]) from error
+    except OSError as error:
+        allowed = f"cannot be used: {error.strerror}"
+        raise InvalidRequest([Problem(field="--out", value=str(out), allowed=allowed)]) from error
     if difference:
         console.say(difference)
         console.complain(f"{out} does not agree with the tables; run: fsmcollect diagrams")
@@ -224,8 +225,7 @@ def diagrams(check: bool, out: Path) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point: run the command and say in a sentence, not a traceback, what a person can mend."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run the command and say in a sentence, not a traceback, what a person can mend."""
     try:
         cli(standalone_mode=False)
     except click.Abort:
@@ -241,26 +241,23 @@ def main() -> NoReturn:
     except FsmCollectError as error:
         console.complain(error)
         sys.exit(Exit.FAILED)
-    except OSError as error:
-        console.complain(f"cannot print the result: {error.strerror or error}")
-        sys.exit(Exit.FAILED)
     sys.exit(Exit.DONE)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 @contextmanager
-def _signals_noted() -> Iterator[list[int]]:
+def _signals_noted() -> Generator[list[int]]:
     """From here on SIGINT and SIGTERM no longer end the command where it stands: a run must end through CLOSING.
 
-    Yields those that came and that no run has heard. They stay noted until the process ends: its result is printed.
+    Yields those that came and that no run has heard. Afterwards they are ignored: the result is printed.
     """
     noted: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda came, _frame: noted.append(came))
-    yield noted
+    try:
+        yield noted
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,14 +265,13 @@ def _signals_noted() -> Iterator[list[int]]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _read(name: str, *, absolute_below_out: bool = False) -> Sequence[Written]:
+def _read(name: str) -> Sequence[Written]:
     """The requests of a file, or of standard input. A TOML document holds one, MXCuBE's JSON may hold a list."""
     from fsmcollect.request import written_in_mxcube, written_in_toml
 
     where = "standard input" if name == "-" else name
     try:
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
-            data = file.read(MAX_REQUEST_BYTES + 1)
+        data = _bytes(name)
         text = data.decode()
     except OSError as error:
         raise _unreadable(name, f"cannot be read: {error.strerror}") from error
@@ -285,8 +281,17 @@ def _read(name: str, *, absolute_below_out: bool = False) -> Sequence[Written]:
         raise _unreadable(name, f"is larger than {MAX_REQUEST_BYTES / 1e6:g} MB: is it a request at all?")
     if not (name.lower().endswith(".json") or (name == "-" and _looks_like_json(text))):
         return [written_in_toml(text, where)]
-    asked = written_in_mxcube(text, where)
-    return [_below_out(written) for written in asked] if absolute_below_out else asked
+    return [_below_out(written) for written in written_in_mxcube(text, where)]
+
+
+def _bytes(name: str) -> bytes:
+    """The beginning of a file, long enough to see that it is too long."""
+    if name != "-":
+        with Path(name).open("rb") as file:
+            return file.read(MAX_REQUEST_BYTES + 1)
+    if sys.stdin is None:
+        raise _unreadable(name, "standard input is closed")
+    return sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1)
 
 
 def _unreadable(name: str, allowed: str) -> InvalidRequest:
@@ -337,8 +342,8 @@ def _checked(asked: Sequence[Written], beamline: Beamline, directory: Path | Non
                 Store.checked(directory, written.request, plans[-1], beamline)
         except InvalidRequest as refusal:
             problems += written.retold(refusal).problems
-    if not problems:
-        limits.check_names([written.request for written in asked], plans)
+    for position, clash in limits.name_clashes([written.request for written in asked], plans):
+        problems += asked[position].retold(InvalidRequest([clash])).problems
     if problems:
         raise InvalidRequest(problems)
     return plans
@@ -356,39 +361,6 @@ def _new_folder() -> Path:
     while (folder := Path(f"simulated-{number}")).exists():
         number += 1
     return folder
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What programs are told
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _plan_json(plans: Sequence[Plan], durations_s: Sequence[float]) -> str:
-    from fsmcollect import wedges
-
-    parts = [wedges.as_json(plan, duration_s) for plan, duration_s in zip(plans, durations_s, strict=True)]
-    listed = [wedge for part in parts for wedge in part["wedges"]]
-    return json.dumps(
-        {
-            "images": sum(part["images"] for part in parts),
-            "duration_s": round(sum(durations_s), 6),
-            "wedges": [{**wedge, "index": index} for index, wedge in enumerate(listed)],
-        }
-    )
-
-
-def _simulation_json(ended: Simulation) -> str:
-    return json.dumps(
-        {
-            "outcome": str(ended.outcome),
-            "images": ended.images,
-            "simulated_s": ended.simulated_s,
-            "wall_s": round(ended.wall_s, 6),
-            "trace_sha256": ended.trace_sha256,
-            "violations": list(ended.violations),
-            "files": [str(file) for file in ended.files],
-        }
-    )
 
 
 def _exit_code(ended: Simulation) -> Exit:

@@ -7,15 +7,18 @@ exit code and no option (`cli`); decides nothing about a run.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+
+from fsmcollect.errors import StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +41,7 @@ def say(text: str, *, err: bool = False) -> None:
 
     Raises
     ------
-    OSError
+    StorageError
         What was to be printed on standard output is lost for another reason, such as a full disk.
     """
     try:
@@ -48,7 +51,7 @@ def say(text: str, *, err: bool = False) -> None:
         with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), (sys.stderr if err else sys.stdout).fileno())
         if not (err or isinstance(error, BrokenPipeError)):
-            raise
+            raise StorageError(f"cannot print the result: {error.strerror or error}") from error
 
 
 def complain(sentence: object) -> None:
@@ -62,12 +65,14 @@ def complain(sentence: object) -> None:
 
 
 @contextmanager
-def progress(plans: Sequence[Plan]) -> Iterator[list[Listener]]:
+def progress(plans: Sequence[Plan]) -> Generator[list[Listener]]:
     """Show on standard error how a list of runs gets on, fed by events; yields who wants to be told of them."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
+        # A terminal shows Ctrl-C as ^C behind the bar; a full line would be broken by it.
+        console.width = max(console.width - len("^C") - 1, _INDENT)
         with _bar(console, sum(plan.images for plan in plans)) as listener:
             yield [listener]
     else:
@@ -76,7 +81,7 @@ def progress(plans: Sequence[Plan]) -> Iterator[list[Listener]]:
 
 def _lines(*, named: bool) -> Listener:
     """A line for every state; with the name of each run where there are several."""
-    from fsmcollect.events import Event, Moved, RunStarted
+    from fsmcollect.events import Moved, RunStarted
 
     def show(event: Event) -> None:
         if isinstance(event, RunStarted) and named:
@@ -88,10 +93,10 @@ def _lines(*, named: bool) -> Listener:
 
 
 @contextmanager
-def _bar(console: Console, images: int) -> Iterator[Listener]:
+def _bar(console: Console, images: int) -> Generator[Listener]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-    from fsmcollect.events import Event, ImagesTaken, Moved, RunEnded
+    from fsmcollect.events import ImagesTaken, Moved, RunEnded
 
     columns: list[ProgressColumn] = [
         TextColumn("{task.description:<11}"),
@@ -130,7 +135,7 @@ def _words(name: str) -> str:
 
 def show_plan(plan: Plan, duration_s: float, friedel_delay_s: float | None) -> None:
     """Print the wedges of one collection in order, then what they add up to."""
-    rows = [("wedge", "pass", "omega", "images", "numbers")]
+    rows: list[tuple[str, ...]] = [("wedge", "pass", "omega (deg)", "images", "numbers")]
     wedges = list(plan.wedges[: _WEDGES_SHOWN - 2] if len(plan.wedges) > _WEDGES_SHOWN else plan.wedges)
     rows += [_wedge_row(wedge) for wedge in wedges]
     if len(wedges) < len(plan.wedges):
@@ -153,7 +158,7 @@ def _wedge_row(wedge: Wedge) -> tuple[str, ...]:
     return (
         str(wedge.index),
         wedge.series.pass_.value,
-        f"{start} to {end} deg" if start != end else f"{start} deg",
+        f"{start} to {end}" if start != end else start,
         f"{wedge.images:,}",
         f"{first} to {last}" if first != last else f"{first}",
     )
@@ -186,16 +191,21 @@ def show_simulation(ended: Simulation, out: str) -> None:
 
 def _coloured(outcome: str, *, safe: bool) -> str:
     """Colour on a terminal that wants it; see https://no-color.org."""
-    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+    if os.environ.get("NO_COLOR") or not _on_a_terminal():
         return outcome
     colours = {"done": "green", "skipped": "green", "aborted": "yellow"}
     return click.style(outcome, fg=colours.get(outcome, "red") if safe else "red", bold=True)
 
 
+def _on_a_terminal() -> bool:
+    """Whether a person reads along; where standard output is closed, Python has none."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def _show_row(label: str, text: str) -> None:
     """Print a label and its text, on a terminal in lines of its width; a path or a hash is never broken."""
     label = label.ljust(_INDENT)
-    if not sys.stdout.isatty():
+    if not _on_a_terminal():
         say(label + text)
         return
     width = max(shutil.get_terminal_size().columns, 2 * _INDENT)
@@ -204,4 +214,39 @@ def _show_row(label: str, text: str) -> None:
         textwrap.fill(
             text, width, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What programs are told
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def plan_json(plans: Sequence[Plan], durations_s: Sequence[float]) -> str:
+    """One object for a list of collections, their wedges in order."""
+    from fsmcollect import wedges
+
+    parts = [wedges.as_json(plan, duration_s) for plan, duration_s in zip(plans, durations_s, strict=True)]
+    listed = [wedge for part in parts for wedge in part["wedges"]]
+    return json.dumps(
+        {
+            "images": sum(part["images"] for part in parts),
+            "duration_s": round(sum(durations_s), 6),
+            "wedges": [{**wedge, "index": index} for index, wedge in enumerate(listed)],
+        }
+    )
+
+
+def simulation_json(ended: Simulation) -> str:
+    """One object for simulated collections."""
+    return json.dumps(
+        {
+            "outcome": str(ended.outcome),
+            "images": ended.images,
+            "simulated_s": ended.simulated_s,
+            "wall_s": round(ended.wall_s, 6),
+            "trace_sha256": ended.trace_sha256,
+            "violations": list(ended.violations),
+            "files": [str(file) for file in ended.files],
+        }
     )

@@ -49,7 +49,7 @@ class Journal:
     def _write(self, durable: bool) -> None:
         with self._lock:
             count = len(self._lines)
-            data = "".join(self._lines[:count]).encode()
+            data = "".join(self._lines[:count]).encode(errors="backslashreplace")
             try:
                 self._append(data, durable)
             except OSError as error:
@@ -60,6 +60,8 @@ class Journal:
             del self._lines[:count]
 
     def _append(self, data: bytes, durable: bool) -> None:
+        # A run that is aborted before it has made its directory has something to tell, too.
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             size = os.fstat(descriptor).st_size

@@ -11,6 +11,8 @@ import math
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import attrs
+
 from fsmcollect.beamline import (
     Beamline,
     Goniometer,
@@ -50,25 +52,24 @@ def check(request: Request, plan: Plan, beamline: Beamline) -> None:
         raise InvalidRequest(problems)
 
 
-def check_names(requests: Sequence[Request], plans: Sequence[Plan]) -> None:
-    """Refuse a list whose collections would write files of the same name into the same directory.
+def name_clashes(requests: Sequence[Request], plans: Sequence[Plan]) -> list[tuple[int, Problem]]:
+    """Collections of a list that would write files of the same name into the same directory as an earlier one.
 
-    Raises
-    ------
-    InvalidRequest
-        Every name that is asked for twice, with who asks for it.
+    Returns
+    -------
+    list of (int, Problem)
+        Position in the list, from 0, and what is wrong there.
     """
     first: dict[tuple[str, str], int] = {}
-    problems: list[Problem] = []
+    clashes: list[tuple[int, Problem]] = []
     for position, (request, plan) in enumerate(zip(requests, plans, strict=True)):
         directory = posixpath.normpath(request.files.directory)
-        taken = {first.setdefault((directory, series.name), position) for series in plan.series} - {position}
-        if taken:
-            field, value = f"[{position}].files.prefix", shown(request.files.prefix)
-            allowed = f"makes files of the same names as [{min(taken)}] of this list: change prefix or run number"
-            problems.append(Problem(field=field, value=value, allowed=allowed))
-    if problems:
-        raise InvalidRequest(problems)
+        earlier = {first.setdefault((directory, series.name), position) for series in plan.series} - {position}
+        if earlier:
+            value = shown(request.files.prefix)
+            allowed = f"makes the same file names as [{min(earlier)}] in this list: change prefix or run number"
+            clashes.append((position, Problem(field="files.prefix", value=value, allowed=allowed)))
+    return clashes
 
 
 def target_energy_ev(request: Request, beamline: Beamline) -> float:
@@ -245,11 +246,28 @@ def _distance(request: Request, beamline: Beamline) -> Iterator[Problem]:
         distance_mm = target_distance_mm(request, beamline)
     except InvalidRequest as refusal:
         # A lacking energy or detector is told by those who look for them.
-        yield from (problem for problem in refusal.problems if problem.field == field)
+        for problem in refusal.problems:
+            if problem.field == field:
+                yield attrs.evolve(problem, allowed=problem.allowed + _recordable(request, beamline))
         return
     if distance_mm is not None and distance_mm not in stage.limits_mm:
-        needs = f"needs the detector at {distance_mm:.1f} mm, which " if resolution_asked else ""
-        yield Problem(field=field, value=f"{asked:g}", allowed=needs + _beyond(stage.limits_mm, "mm"))
+        allowed = _beyond(stage.limits_mm, "mm")
+        if resolution_asked:
+            allowed = f"needs the detector at {distance_mm:.1f} mm, which {allowed}{_recordable(request, beamline)}"
+        yield Problem(field=field, value=f"{asked:g}", allowed=allowed)
+
+
+def _recordable(request: Request, beamline: Beamline) -> str:
+    """Which resolutions the detector's travel records, in words that follow a refusal."""
+    if beamline.detector is None or beamline.detector_stage is None:
+        return ""  # told elsewhere
+    info, limits_mm, energy_ev = (
+        beamline.detector.info,
+        beamline.detector_stage.limits_mm,
+        target_energy_ev(request, beamline),
+    )
+    finest, coarsest = (resolution_at_distance_a(info, mm, energy_ev) for mm in (limits_mm.low, limits_mm.high))
+    return f": {_rounded_up(finest, 3)} to {coarsest:.3g} A can be had at {energy_ev:g} eV"
 
 
 def _other_than_fixed(request: Request, beamline: Beamline, fixed_mm: float) -> str:
@@ -315,7 +333,7 @@ def _speed_and_travel(request: Request, plan: Plan, beamline: Beamline) -> Itera
     if turned_deg / plan.exposure_s > fastest * (1 + _ROUNDING):
         allowed = (
             f"turns omega at {turned_deg / plan.exposure_s:g} deg/s, and it reaches {fastest:g} deg/s; "
-            f"exposure_s must be at least {_rounded_up(turned_deg / fastest)} s for this image width"
+            f"sweep.exposure_s must be at least {_rounded_up(turned_deg / fastest)} s for this image width"
         )
         yield Problem(field="sweep.exposure_s", value=f"{plan.exposure_s:g}", allowed=allowed)
     travel = goniometer.limits.get("omega_deg")
@@ -358,7 +376,7 @@ def _exposure(_request: Request, plan: Plan, beamline: Beamline) -> Iterator[Pro
         yield Problem(field="sweep.exposure_s", value=f"{plan.exposure_s:g}", allowed=allowed)
 
 
-def _rounded_up(value: float) -> str:
-    """Six digits, never below `value`, so that what is advised is allowed."""
-    digits = 10.0 ** (5 - math.floor(math.log10(value)))
+def _rounded_up(value: float, figures: int = 6) -> str:
+    """So many digits, never below `value`, so that what is advised is allowed."""
+    digits = 10.0 ** (figures - 1 - math.floor(math.log10(value)))
     return f"{math.ceil(value * digits * (1 - _ROUNDING)) / digits:g}"

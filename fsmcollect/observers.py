@@ -7,8 +7,8 @@ and is told how many; an observer that raises is dropped and reported to the log
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -27,6 +27,10 @@ class Observers:
 
     listeners: list[Listener] = attrs.field(factory=list[Listener])
     _began_s: float | None = attrs.field(init=False, default=None)
+
+    def begin(self) -> None:
+        """A run begins: its events are stamped from now on."""
+        self._began_s = trio.current_time()
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Tell every listener that an event of this kind has happened now."""
@@ -58,20 +62,21 @@ class Observers:
             try:
                 listener(event)
             except Exception:  # noqa: BLE001  (an observer's bug is not the run's)
-                self.listeners.remove(listener)
+                with suppress(ValueError):  # it may have gone by itself
+                    self.listeners.remove(listener)
                 _log.exception("an observer raised and is told nothing more")
 
     @contextmanager
-    def subscription(self, room: int = 1000) -> Any:
+    def subscription(self, room: int = 1000) -> Generator[AsyncIterator[Event], None, None]:
         """Events for an observer with a pace of its own, at most `room` of them waiting.
 
-        Yields an asynchronous iterator of events. What did not fit is lost to this observer alone; an `EventsLost`
-        stands where they would have been.
+        Yields an asynchronous iterator of events. What did not fit is lost to this observer alone; once it has caught
+        up with what did, an `EventsLost` says how many, and it is told what happens from then on.
         """
         queue = _Queue(room)
         self.listeners.append(queue.put)
         try:
-            yield queue.events()
+            yield queue
         finally:
             if queue.put in self.listeners:
                 self.listeners.remove(queue.put)
@@ -80,8 +85,12 @@ class Observers:
 
 @attrs.define(eq=False)
 class _Queue:
+    """The events that wait for one observer: an asynchronous iterator."""
+
     room: int
+    #: Events that did not fit since the last one that did, and when the last of them happened.
     _lost: int = attrs.field(init=False, default=0)
+    _lost_us: int = attrs.field(init=False, default=0)
     _send: trio.MemorySendChannel[Event] = attrs.field(init=False)
     _receive: trio.MemoryReceiveChannel[Event] = attrs.field(init=False)
 
@@ -89,17 +98,28 @@ class _Queue:
         self._send, self._receive = trio.open_memory_channel(self.room)
 
     def put(self, event: Event) -> None:
+        if self._lost:  # all that is waiting came before the loss: who reads it is told of the loss next
+            self._lose(event)
+            return
         try:
-            if self._lost:
-                self._send.send_nowait(EventsLost(t_us=event.t_us, count=self._lost))
-                self._lost = 0
             self._send.send_nowait(event)
         except trio.WouldBlock:
-            self._lost += 1
+            self._lose(event)
 
     def close(self) -> None:
         self._send.close()
 
-    async def events(self) -> AsyncIterator[Event]:
-        async for event in self._receive:
-            yield event
+    def _lose(self, event: Event) -> None:
+        self._lost, self._lost_us = self._lost + 1, event.t_us
+
+    def __aiter__(self) -> _Queue:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._lost and not self._receive.statistics().current_buffer_used:
+            lost, self._lost = self._lost, 0
+            return EventsLost(t_us=self._lost_us, count=lost)
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None

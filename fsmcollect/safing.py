@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from fsmcollect.beamline import Beamline
+from fsmcollect.together import one_failure_as_itself
 
 Command = Callable[[], Awaitable[None]]
 ReadBack = Callable[[], Awaitable[bool]]
@@ -94,6 +95,7 @@ async def make_safe(beamline: Beamline, restore: Iterable[Step] = (), report: Re
     """
     failures: list[str] = []
 
+    @trio.lowlevel.enable_ki_protection  # a second Ctrl-C must not end a step: it waits until all is safe
     async def carry_out(step: Step, ended: trio.Event) -> None:
         failure = await _carry_out(step)
         if failure:
@@ -127,11 +129,12 @@ async def make_safe(beamline: Beamline, restore: Iterable[Step] = (), report: Re
 async def _carry_out(step: Step) -> str:
     """Carry out one step; empty when verified, else what is wrong."""
     failure = f"no answer within {step.deadline_s:g} s"
-    with trio.move_on_after(step.deadline_s):
-        try:
+    # The deadline stands inside: what an adapter raises while its own tasks are cancelled is a plain group by then.
+    try:
+        with one_failure_as_itself(), trio.move_on_after(step.deadline_s):
             await step.command()
             verified = step.is_verified is None or await step.is_verified()
             failure = "" if verified else "commanded, but its read-back denies it"
-        except Exception as error:  # noqa: BLE001  (whatever an adapter raises, the other steps are carried out)
-            failure = str(error) or repr(error)
+    except Exception as error:  # noqa: BLE001  (whatever an adapter raises, the other steps are carried out)
+        failure = str(error) or repr(error)
     return failure

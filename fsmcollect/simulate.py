@@ -16,6 +16,7 @@ import trio
 
 from fsmcollect import limits
 from fsmcollect.collecting.collection import Collection, Result
+from fsmcollect.errors import InvalidRequest
 from fsmcollect.events import Event, Moved, SafingStep, StepDone
 from fsmcollect.images import noise_chunks
 from fsmcollect.machines.collection import State
@@ -44,7 +45,7 @@ class Simulation:
     failures: tuple[str, ...]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, repr=False)
 class Rehearsal:
     """Simulated collections, one after the other on one beamline.
 
@@ -85,8 +86,9 @@ class Rehearsal:
             )
             for index, request in enumerate(self.requests)
         ]
-        if self.directory is not None:
-            limits.check_names(self.requests, [collection.plan for collection in self._collections])
+        plans = [collection.plan for collection in self._collections]
+        if self.directory is not None and (clashes := limits.name_clashes(self.requests, plans)):
+            raise InvalidRequest([attrs.evolve(p, field=f"[{position}].{p.field}") for position, p in clashes])
         self.current = self._collections[0]
 
     def abort(self) -> None:
@@ -105,7 +107,7 @@ class Rehearsal:
         began_s = time.perf_counter()
         results = self.simulated.kernel.run(self._heeding if heed_signals else self._collect_all)
         return Simulation(
-            outcome=max(result.outcome for result in results),
+            outcome=_together([result.outcome for result in results]),
             safe=all(result.safe for result in results),
             images=sum(result.images for result in results),
             simulated_s=self.simulated.kernel.now_us / 1e6,
@@ -171,3 +173,9 @@ class Rehearsal:
         else:
             source = event.kind
         self.simulated.trace.note(source, event.to_json(stable=True))
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a list: its worst, and skipped only where nothing was done."""
+    worst = max(outcomes)
+    return Outcome.DONE if worst is Outcome.SKIPPED and Outcome.DONE in outcomes else worst

@@ -28,6 +28,8 @@ class Case:
     verdict: Callable[[BaseException | None], str | None]
     #: What interrupts; None for a cancellation from outside.
     strike: Callable[[], object] | None = None
+    #: Whose time it runs in; None for a mock clock that jumps.
+    clock: trio.abc.Clock | None = None
 
 
 @attrs.frozen
@@ -109,7 +111,8 @@ def _run_once(case: Case, scope: trio.CancelScope, striker: _Striker, seed: int)
 
     with repeatable_schedule(seed):
         try:
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[striker])
+            clock = case.clock or trio.testing.MockClock(autojump_threshold=0)
+            trio.run(main, clock=clock, instruments=[striker])
         except Exception as error:
             return error
     return None

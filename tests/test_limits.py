@@ -19,7 +19,7 @@ from fsmcollect.beamline import (
     resolution_at_distance_a,
 )
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.limits import check, target_distance_mm, target_energy_ev
+from fsmcollect.limits import check, name_clashes, target_distance_mm, target_energy_ev
 from fsmcollect.request import Request, from_dict
 from fsmcollect.wedges import make_plan
 
@@ -167,12 +167,12 @@ def test_what_a_beamline_lacks_cannot_be_asked_of_it(
         ({"beam": {"detector_distance_mm": 900}}, "beam.detector_distance_mm", "900", "limits, 120 to 800 mm"),
         ({"beam": {"resolution_a": 10}}, "beam.resolution_a", "10",
          "needs the detector at 1587.6 mm, which is beyond the beamline's limits, 120 to 800 mm"),
-        ({"beam": {"resolution_a": 0.4}}, "beam.resolution_a", "0.4", "cannot be recorded at 12700.0 eV"),
+        ({"beam": {"resolution_a": 0.4}}, "beam.resolution_a", "0.4", "cannot be recorded at 12700 eV"),
         ({"beam": {"aperture_um": 20}}, "beam.aperture_um", "20", "is not offered; there are 10, 50 um"),
         ({"sweep": {"exposure_s": 0.0005, "image_width_deg": 0.01}}, "sweep.exposure_s", "0.0005",
          "must be at least 0.002 s: the detector takes no shorter exposure"),
         ({"sweep": {"exposure_s": 0.005, "image_width_deg": -1}}, "sweep.exposure_s", "0.005",
-         "turns omega at 200 deg/s, and it reaches 120 deg/s; exposure_s must be at least 0.00833334 s"),
+         "turns omega at 200 deg/s, and it reaches 120 deg/s; sweep.exposure_s must be at least 0.00833334 s"),
         ({"sweep": {"exposure_s": 0.02, "image_width_deg": 1, "passes": 4, "shutterless": False}},
          "sweep.exposure_s", "0.02", "200 deg/s"),
         ({"sweep": {"exposure_s": 0.004, "passes": 4, "shutterless": False}}, "sweep.exposure_s", "0.004",
@@ -316,3 +316,23 @@ def test_a_fixed_detector_grants_the_resolution_that_it_records() -> None:
     request = ask(beam={"resolution_a": recorded_a})
     granted(request, fixed)
     assert target_distance_mm(request, fixed) == 200.0
+
+
+def test_collections_of_a_list_that_would_write_the_same_files_are_named() -> None:
+    def named(prefix: str, directory: str) -> Request:
+        return ask(files={"directory": directory, "prefix": prefix})
+
+    requests = [
+        named("a", "data"),
+        named("b", "data"),
+        named("a", "elsewhere"),
+        named("a", "./data/"),
+        named("b", "data"),
+    ]
+    clashes = name_clashes(requests, [make_plan(request) for request in requests])
+    assert [(position, problem.field, problem.value) for position, problem in clashes] == [
+        (3, "files.prefix", '"a"'),
+        (4, "files.prefix", '"b"'),
+    ]
+    assert "the same file names as [0] in this list" in clashes[0][1].allowed
+    assert "the same file names as [1] in this list" in clashes[1][1].allowed

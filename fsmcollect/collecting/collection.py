@@ -63,7 +63,7 @@ class Result:
     files: tuple[Path, ...]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, repr=False)
 class Collection:
     """One collection of one crystal, once.
 
@@ -102,6 +102,10 @@ class Collection:
     _readiness: Readiness = attrs.field(init=False)
     _progress: Progress = attrs.field(init=False, factory=Progress)
     _failures: list[str] = attrs.field(init=False, factory=list[str])
+    #: Set once `run` has claimed the beamline.
+    _has_run: bool = attrs.field(init=False, default=False)
+    #: A bug met while storing what was complete, with the beamline safe already; raised by `run`.
+    _bug: Exception | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.plan = make_plan(self.request)
@@ -109,7 +113,6 @@ class Collection:
         if self.directory is not None:
             self._store = Store.checked(self.directory, self.request, self.plan, self.beamline)
             self._journal = Journal(self._store.journal_path)
-            self.observers.listeners.append(self._journal.record)
         self._optics = Optics(
             beamline=self.beamline,
             observers=self.observers,
@@ -129,9 +132,11 @@ class Collection:
         )
         self._sample = Sample(beamline=self.beamline, request=self.request, observers=self.observers, store=self._store)
         self._engine = Engine(
-            COLLECTION, guards={"beamline_free": lambda: self.beamline.free}, log=self.observers.transition
+            COLLECTION,
+            # `run` has claimed the beamline by then, so that no other run can come between.
+            guards={"beamline_free": lambda: self._has_run},
+            log=self.observers.transition,
         )
-        shutter = self.beamline.fast_shutter
         self._driver = Driver(
             self._engine,
             {
@@ -143,7 +148,7 @@ class Collection:
                 State.CLOSING: self._closing,
                 State.FAULT: self._fault,
             },
-            beam_off=None if shutter is None else shutter.close,
+            beam_off=self._turn_beam_off,
         )
 
     # -- requests from outside: synchronous, from the thread that trio runs in ----------------------------------------
@@ -185,12 +190,18 @@ class Collection:
         Raises
         ------
         BeamlineBusy
-            Another run owns the beamline or a fault is latched; nothing has happened.
+            Another run owns the beamline, a fault is latched, or this run has ended already; nothing has happened.
         BaseException
             A bug of an adapter, or the cancellation that ended the run, after the beamline was made safe; `result`
             then says what became of it.
         """
-        self.beamline.require_free()
+        if self._has_run:
+            raise BeamlineBusy(f"the run {self.name!r} has run already: make a new collection")
+        self.beamline.claim(self.name)
+        self._has_run = True
+        self.observers.begin()
+        if self._journal is not None:
+            self.observers.listeners.append(self._journal.record)
         self.observers.emit(
             RunStarted,
             run=self.name,
@@ -208,6 +219,8 @@ class Collection:
         finally:
             with trio.CancelScope(shield=True):
                 await self._end()
+        if self._bug is not None:
+            raise self._bug
         return self.result()
 
     def result(self) -> Result:
@@ -233,6 +246,8 @@ class Collection:
     async def _end(self) -> None:
         """Say how it ended, put that on disk, and give the beamline back (a latched fault stays on it)."""
         result = self.result()
+        if not result.safe and self.beamline.fault is None:
+            self.beamline.fault = SafingError(["a bug ended the closing"])
         self.observers.emit(
             RunEnded,
             outcome=str(result.outcome),
@@ -241,22 +256,20 @@ class Collection:
             message="; ".join(result.failures),
         )
         await self._store_quietly(durable=True)
-        if self._journal is not None:
+        if self._journal is not None and self._journal.record in self.observers.listeners:
             self.observers.listeners.remove(self._journal.record)
         self.beamline.release()
 
     # -- activities: one for each state -------------------------------------------------------------------------------
 
     async def _mounting(self) -> Event:
-        self.beamline.claim(self.name)
         try:
             self._progress.plan(self.plan.wedges if self._store is None else await self._store.open())
             if self._progress.is_complete:
                 return Event.NOTHING_MISSING
-            robot = await self._sample.needs_robot()
-            if robot:
+            if await self._sample.needs_robot():
                 await self._optics.make_room()
-            else:
+            elif self.request.sample.location is not None:  # it is there already: nobody comes near the detector
                 self._optics.room_is_free()
             self._optics.start(self._nursery)
             await self._sample.mount()
@@ -277,12 +290,14 @@ class Collection:
     async def _oscillating(self) -> Event:
         """Expose what is still to be taken, watching the ring; entered again after every hold."""
         try:
-            await self._readiness.get_ready()
-            await self._commit()
+            if self._progress.is_interrupted:  # resumed before the pause had done its work
+                await self._pause()
             with one_failure_as_itself():
                 async with trio.open_nursery() as nursery:
                     if (ring := self.beamline.ring) is not None:
                         nursery.start_soon(self._watch, ring.wait_for_loss, Event.BEAM_LOST, "")
+                    await self._readiness.get_ready()
+                    await self._commit()
                     if (shutter := self.beamline.safety_shutter) is not None:
                         complaint = "it closed while images were being taken: was the hutch opened?"
                         nursery.start_soon(self._watch, shutter.wait_while_open, Event.FAILED, complaint)
@@ -343,7 +358,14 @@ class Collection:
         except DeviceError as error:
             self._failed("exposing", error)
             event = Event.FAILED
+        self._progress.beam_goes_off()
         self._driver.request(event)
+
+    async def _turn_beam_off(self) -> None:
+        """The driver's alarm: the command leaves before the first checkpoint."""
+        self._progress.beam_goes_off()
+        if self.beamline.fast_shutter is not None:
+            await self.beamline.fast_shutter.close()
 
     def _setting(self) -> Setting:
         goniometer, detector = self.beamline.goniometer, self.beamline.detector
@@ -378,15 +400,18 @@ class Collection:
 
     async def _keep_what_is_complete(self) -> None:
         """On the way out: images and master files. What fails is told, and stops nothing."""
+        await self._keep("storing what was complete", self._progress.salvage)
+        if self._store is not None:
+            await self._keep("finishing the files", self._store.finish)
+
+    async def _keep(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._progress.salvage()
+            await work()
         except FsmCollectError as error:
-            self._note_failure("storing what was complete", str(error))
-        try:
-            if self._store is not None:
-                await self._store.finish()
-        except FsmCollectError as error:
-            self._note_failure("finishing the files", str(error))
+            self._note_failure(what, str(error))
+        except Exception as error:  # noqa: BLE001  (a bug, but the beamline IS safe: raised once the run has ended)
+            self._note_failure(what, repr(error))
+            self._bug = error
 
     async def _commit(self) -> None:
         """What has happened is on disk before the step counts as done."""
@@ -400,7 +425,8 @@ class Collection:
         try:
             await self._journal.flush(durable=durable)
         except FsmCollectError as error:
-            self._failures.append(str(error))
+            if str(error) not in self._failures:
+                self._failures.append(str(error))
 
     def _report_safing(self, ended: safing.StepEnded) -> None:
         self.observers.emit(SafingStep, step=ended.step.name, verified=not ended.failure, message=ended.failure)

@@ -72,8 +72,8 @@ class WedgeRun:
     stored: int = attrs.field(init=False, default=0)
     #: What went wrong, where the machine ended in BROKEN.
     failure: FsmCollectError | None = attrs.field(init=False, default=None)
-    #: Images whose exposure had ended when the wedge was interrupted.
-    _complete: int = attrs.field(init=False, default=0)
+    #: Images whose exposure had ended when the beam went off; None while it is on.
+    _complete: int | None = attrs.field(init=False, default=None)
     _armed: bool = attrs.field(init=False, default=False)
     #: The rotation itself went wrong: what the detector still holds was not taken as asked.
     _spoilt: bool = attrs.field(init=False, default=False)
@@ -119,14 +119,18 @@ class WedgeRun:
                 return await driver.run()
             return await self._take_storing_meanwhile(driver)
         finally:
-            if self._armed:
-                self._complete = min(self.setting.detector.frames_complete, wedge.images)
+            self.beam_goes_off()
 
     async def _take_storing_meanwhile(self, driver: Driver[State, Event]) -> State:
         self._all_stored = trio.Event()
         with one_failure_as_itself():
             async with trio.open_nursery() as self._nursery:
                 return await driver.run()
+
+    def beam_goes_off(self) -> None:
+        """Count what is complete: what the detector completes from now on, while tasks unwind, is taken in the dark."""
+        if self._complete is None and self._armed:
+            self._complete = min(self.setting.detector.frames_complete, self.wedge.images)
 
     async def salvage(self) -> None:
         """Store what was complete when the wedge was interrupted. Call it once the beam is off.
@@ -138,7 +142,7 @@ class WedgeRun:
         FsmCollectError
             An image that was complete cannot be read or stored.
         """
-        if self._complete > self.stored and not self._spoilt:
+        if self._complete is not None and self._complete > self.stored and not self._spoilt:
             await self._store(self._complete)
 
     # -- activities ---------------------------------------------------------------------------------------------------
@@ -246,7 +250,8 @@ class WedgeRun:
         start_deg = self._omega_start_deg + (first_image - wedge.first_image) * width_deg
         tolerance_deg = max(abs(width_deg) * ANGLE_TOLERANCE_WIDTHS, ANGLE_TOLERANCE_DEG)
         for index, omega_deg in enumerate(recorded_deg):
-            if abs(omega_deg - (start_deg + index * width_deg)) > tolerance_deg:
+            # Written so that an angle that is not a number is refused too.
+            if not abs(omega_deg - (start_deg + index * width_deg)) <= tolerance_deg:
                 self._spoilt = True
                 image = f"image {first_image + index} of {wedge.series.name}"
                 wanted_deg = start_deg + index * width_deg

@@ -1,17 +1,18 @@
 """The optics of a collection: what moves WHILE the sample is mounted and centred, where that is safe.
 
 Detector distance, energy, transmission and aperture do not touch the sample, so they need not wait for it. The one
-thing they share with the robot is room: the detector keeps the distance that the robot's arm needs until the sample is
-on the goniometer. Nothing here opens a shutter.
+thing they share with whoever mounts it is room: the detector keeps the distance that the robot's arm needs until the
+sample is on the goniometer, and does not move at all while a person's hands are there. Nothing here opens a shutter.
 """
 
 from __future__ import annotations
+
+import math
 
 import attrs
 import trio
 
 from fsmcollect.beamline import Beamline
-from fsmcollect.errors import FsmCollectError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.together import together
@@ -34,17 +35,20 @@ class Optics:
     beamline: Beamline
     targets: OpticsTargets
     observers: Observers
-    #: Set once the robot has left: the detector may come nearer than the robot's arm allows.
+    #: The detector does not go nearer than this until the room is free: nowhere at all where a person mounts.
+    _keeps_mm: float = attrs.field(init=False, default=math.inf)
+    #: Set once robot or person have left: the detector may go anywhere.
     _room_is_free: trio.Event = attrs.field(init=False, factory=trio.Event)
     _scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _ended: trio.Event = attrs.field(init=False, factory=trio.Event)
-    _failure: FsmCollectError | None = attrs.field(init=False, default=None)
+    #: A bug too: it is raised where the optics are waited for, so that the run ends as with any other bug.
+    _failure: Exception | None = attrs.field(init=False, default=None)
 
     def start(self, nursery: trio.Nursery) -> None:
         nursery.start_soon(self._run, name="optics")
 
     def room_is_free(self) -> None:
-        """The robot has left the sample position, or never comes."""
+        """Robot or person have left the sample position, or never come."""
         self._room_is_free.set()
 
     def stop(self) -> None:
@@ -54,7 +58,10 @@ class Optics:
     async def make_room(self) -> None:
         """Move the detector away from where the robot's arm will be; nothing where it is far enough."""
         changer, stage = self.beamline.sample_changer, self.beamline.detector_stage
-        if changer is None or stage is None:
+        if changer is None:
+            return
+        self._keeps_mm = changer.needs_distance_mm
+        if stage is None:
             return
         if await stage.read_distance_mm() < changer.needs_distance_mm:
             await stage.move(max(changer.needs_distance_mm, self.targets.distance_mm or 0.0))
@@ -70,7 +77,7 @@ class Optics:
         with self._scope:
             try:
                 await together(self._distance, self._energy, self._transmission, self._aperture)
-            except FsmCollectError as error:
+            except Exception as error:  # noqa: BLE001
                 self._failure = error
         self._ended.set()
 
@@ -78,8 +85,7 @@ class Optics:
         stage, target_mm = self.beamline.detector_stage, self.targets.distance_mm
         if stage is None or target_mm is None:
             return
-        changer = self.beamline.sample_changer
-        if changer is not None and target_mm < changer.needs_distance_mm and not self._room_is_free.is_set():
+        if target_mm < self._keeps_mm and not self._room_is_free.is_set():
             await self._room_is_free.wait()
         await stage.move(target_mm)
         self.observers.emit(StepDone, step="detector distance", detail=f"{target_mm:g} mm")

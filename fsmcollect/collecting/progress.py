@@ -13,15 +13,10 @@ from fsmcollect.wedges import Wedge
 
 @attrs.define(eq=False)
 class Progress:
-    """Takes wedge after wedge; an interrupted one is put back with the images that it misses.
+    """Takes wedge after wedge; an interrupted one is put back with the images that it misses."""
 
-    Attributes
-    ----------
-    images : int
-        Images taken, and on disk where the run keeps files.
-    """
-
-    images: int = attrs.field(init=False, default=0)
+    #: Images of the wedges that have been accounted for.
+    _images: int = attrs.field(init=False, default=0)
     _todo: deque[Wedge] = attrs.field(init=False, factory=deque[Wedge])
     _run: WedgeRun | None = attrs.field(init=False, default=None)
 
@@ -30,8 +25,23 @@ class Progress:
         self._todo.extend(wedges)
 
     @property
+    def images(self) -> int:
+        """Images taken, and on disk where the run keeps files."""
+        return self._images + (0 if self._run is None else self._run.stored)
+
+    @property
     def is_complete(self) -> bool:
         return not self._todo
+
+    @property
+    def is_interrupted(self) -> bool:
+        """A wedge was interrupted and waits for `salvage`."""
+        return self._run is not None
+
+    def beam_goes_off(self) -> None:
+        """What is complete now is all that was in the beam. Synchronous; may be repeated."""
+        if self._run is not None:
+            self._run.beam_goes_off()
 
     async def take_next(self, setting: Setting) -> None:
         """Take one wedge. If this is interrupted, call `salvage` once the beam is off.
@@ -61,7 +71,7 @@ class Progress:
 
     def _account_for(self, run: WedgeRun) -> None:
         wedge, self._run = run.wedge, None
-        self.images += run.stored
+        self._images += run.stored
         self._todo.popleft()
         if run.stored < wedge.images:
             self._todo.appendleft(wedge.part(wedge.first_image + run.stored, wedge.images - run.stored))

@@ -71,6 +71,8 @@ class Readiness:
         async def are_back() -> bool:
             return await diodes.read_gains() == before
 
-        self.restore.append(Step(name="diode gains put back", command=put_back, is_verified=are_back, deadline_s=10.0))
+        if not self.restore:  # else a hold came in between, and what they were before the run is known
+            step = Step(name="diode gains put back", command=put_back, is_verified=are_back, deadline_s=10.0)
+            self.restore.append(step)
         await diodes.adjust_gains()
         self.observers.emit(StepDone, step="diode gains")

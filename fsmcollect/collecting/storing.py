@@ -24,6 +24,7 @@ from fsmcollect.images.storage import storage_error
 from fsmcollect.journal import FILE_NAME
 from fsmcollect.realwork import in_thread
 from fsmcollect.request import Request
+from fsmcollect.request.fields import shown
 from fsmcollect.wedges import ImageRanges, Plan, Wedge, missing
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Store:
     _parts: dict[str, dict[int, images.Part]] = attrs.field(init=False, factory=dict[str, dict[int, images.Part]])
     #: A write that was given up by an abort may still be under way in its thread: one writer at a time.
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    #: The run is on its way out: an opening that an abort gave up must not begin any more.
+    _finishing: bool = attrs.field(init=False, default=False)
 
     @classmethod
     def checked(cls, base: Path, request: Request, plan: Plan, beamline: Beamline) -> Store:
@@ -82,22 +85,25 @@ class Store:
     @property
     def masters(self) -> tuple[Path, ...]:
         """The master files that exist, in the order of the plan's series."""
-        return tuple(self._series[name].master_path for name, parts in self._parts.items() if parts)
+        paths = (self._series[name].master_path for name, parts in self._parts.items() if parts)
+        return tuple(path for path in paths if path.exists())
 
     # -- before anything moves ----------------------------------------------------------------------------------------
 
     def _problems(self) -> Iterator[Problem]:
-        for field, path in (("files.directory", self.directory), ("files.process_directory", self.process_directory)):
-            if path is not None:
-                reason = _unwritable(path)
-                if reason:
-                    yield Problem(field=field, value=str(path), allowed=reason)
-                    return
+        files = self.request.files
+        for field, asked, path in (
+            ("files.directory", files.directory, self.directory),
+            ("files.process_directory", files.process_directory, self.process_directory),
+        ):
+            if path is not None and (reason := _unwritable(path)):
+                yield Problem(field=field, value=shown(asked), allowed=reason)
+                return
         longest = max(len(os.fsencode(f"{series.name}_data_0000000.h5.part")) for series in self.plan.series) + 1
         if longest > _LONGEST_NAME:
             yield Problem(
                 field="files.prefix",
-                value=self.request.files.prefix,
+                value=shown(self.request.files.prefix),
                 allowed=f"makes file names of {longest} bytes; at most {_LONGEST_NAME} are allowed: "
                 f"shorten it by {longest - _LONGEST_NAME}",
             )
@@ -120,9 +126,9 @@ class Store:
         if needed > free:
             yield Problem(
                 field="files.directory",
-                value=str(self.directory),
-                allowed=f"has {free / 1e6:,.0f} MB free; {self.plan.images:,} images may take {needed / 1e6:,.0f} MB: "
-                "free space, or choose another disk",
+                value=shown(self.request.files.directory),
+                allowed=f"the disk of {self.directory} has {free / 1e6:,.0f} MB free, and {self.plan.images:,} images "
+                f"may take {needed / 1e6:,.0f} MB: free space, or choose another disk",
             )
 
     # -- during the run -----------------------------------------------------------------------------------------------
@@ -138,7 +144,11 @@ class Store:
         stage = self.beamline.detector_stage
         here_mm = await stage.read_distance_mm() if stage is not None else None
         self._series = self._described(here_mm)
-        return await in_thread(self._open)
+        return await in_thread(self._open_locked)
+
+    def _open_locked(self) -> tuple[Wedge, ...]:
+        with self._lock:
+            return () if self._finishing else self._open()
 
     def _open(self) -> tuple[Wedge, ...]:
         for path in (self.directory, self.process_directory):
@@ -148,11 +158,13 @@ class Store:
                 except OSError as error:
                     raise storage_error("make the directory", path, error) from error
         existing: dict[str, ImageRanges] = {}
+        found: dict[str, tuple[images.Part, ...]] = {}
         for name, series in self._series.items():
             images.remove_leftovers(self.directory, name)
-            parts = images.check_parts(series, images.existing_parts(self.directory, name))
-            self._parts[name] = {part.first_image: part for part in parts}
-            existing[name] = ImageRanges((part.first_image, part.stop) for part in parts)
+            found[name] = images.check_parts(series, images.existing_parts(self.directory, name))
+            existing[name] = ImageRanges((part.first_image, part.stop) for part in found[name])
+        # Only now: the masters of another plan's images are never written over.
+        self._parts = {name: {part.first_image: part for part in parts} for name, parts in found.items()}
         left = missing(self.plan, existing)
         if left:
             self._write_masters(finished=False)
@@ -181,20 +193,26 @@ class Store:
     async def store_snapshot(self, number: int, picture: npt.NDArray[np.uint8]) -> None:
         """Store a picture of the sample as PNG beside the images. Raises StorageError."""
         path = self.directory / f"{self.plan.series[0].name}_snapshot_{number}.png"
-        await in_thread(images.write_snapshot, path, picture)
+        await in_thread(self._store_snapshot, path, picture)
+
+    def _store_snapshot(self, path: Path, picture: npt.NDArray[np.uint8]) -> None:
+        with self._lock:
+            images.write_snapshot(path, picture)
 
     async def refresh_masters(self) -> None:
         """Write the masters again with the files that exist: a short file of an interrupted wedge is among them."""
         await in_thread(self._write_masters_locked, False)
 
     async def finish(self) -> None:
-        """Write the masters for good. May be repeated. Raises StorageError."""
-        if self._parts:
-            await in_thread(self._write_masters_locked, True)
+        """Write the masters for good, after whatever an abort gave up. May be repeated. Raises StorageError."""
+        self._finishing = True
+        # Also where there is nothing to write: no thread may be in the middle of a file when the process ends.
+        await in_thread(self._write_masters_locked, True)
 
     def _write_masters_locked(self, finished: bool) -> None:
         with self._lock:
-            self._write_masters(finished=finished)
+            if self._parts:
+                self._write_masters(finished=finished)
 
     def _write_masters(self, *, finished: bool) -> None:
         for name, series in self._series.items():
@@ -260,9 +278,8 @@ def _inside(base: Path, directory: str, field: str) -> Path:
     # Not Path.resolve: before Python 3.13 it raises RuntimeError where links go round in a circle.
     path = Path(os.path.realpath(base / directory))
     if not path.is_relative_to(os.path.realpath(base)):
-        raise InvalidRequest(
-            [Problem(field=field, value=directory, allowed=f"leads out of the output directory {base} to {path}")]
-        )
+        allowed = f"leads out of the output directory {base} to {path}"
+        raise InvalidRequest([Problem(field=field, value=shown(directory), allowed=allowed)])
     return path
 
 

@@ -63,19 +63,19 @@ class Driver(Generic[S, E]):
     def request(self, event: E) -> bool:
         """Ask from outside for `event`. Synchronous; False where the table has no row for it now (nothing happens).
 
-        A row that stays is heard at once and disturbs nothing. Any other cancels the present activity and beats the
-        event that the activity may return at the same instant.
+        A row that stays is heard at once and disturbs no activity. Any other cancels the present activity and beats the
+        event that the activity may return at the same instant. An urgent one turns the beam off, whatever its row.
         """
         row = self.engine.answers(event)
         if row is None or self._scope is None:
             return False
-        if row.stays:
-            self.engine.fire(event)
-            return True
-        self._pending.append(event)
-        self._scope.cancel()
         if event in self.engine.table.urgent:
             self._alarm.set()
+        if row.stays:
+            self.engine.fire(event)
+        else:
+            self._pending.append(event)
+            self._scope.cancel()
         return True
 
     @trio.lowlevel.enable_ki_protection

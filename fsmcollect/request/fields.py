@@ -133,7 +133,7 @@ def number(
     limits = _limits(low, above, high, unit)
 
     def rule(value: object) -> float:
-        given = _number(value)
+        given = _number_within(value, limits)
         try:
             result = float(given)
         except OverflowError:
@@ -153,7 +153,7 @@ def integer(*, low: int, high: int, unit: str = "") -> Callable[[object], int]:
     limits = _limits(low, None, high, unit)
 
     def rule(value: object) -> int:
-        given = _number(value)
+        given = _number_within(value, limits)
         if not isinstance(given, int):
             raise ValueError("must be a whole number, written without a point or an exponent")
         _check_limits(given, low, None, high, limits)
@@ -167,11 +167,20 @@ def angle(*, low: int, high: int, unit: str = "deg") -> Callable[[object], Fract
     limits = _limits(low, None, high, unit)
 
     def rule(value: object) -> Fraction:
+        _number_within(value, limits, or_ratio=True)
         result = exact(value)
         _check_limits(result, low, None, high, limits)
         return result
 
     return rule
+
+
+def _number_within(value: object, limits: str, *, or_ratio: bool = False) -> int | float | Decimal | Fraction:
+    """As `_number`; a refusal says which numbers are allowed, too."""
+    try:
+        return exact(value) if or_ratio and isinstance(value, str) else _number(value)
+    except ValueError as refusal:
+        raise ValueError(f"{refusal}: {limits.removeprefix('must be ')}" if limits else str(refusal)) from None
 
 
 def _check_limits(

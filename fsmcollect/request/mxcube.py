@@ -200,7 +200,7 @@ class _Reader:
             return attrs.evolve(problem, allowed=allowed)
         # Where MXCuBE has another unit, the value as it is written there, and what it was taken for.
         written = shown(self.raw(name))
-        value = f"{written}, taken for {problem.value}," if name in self.rescaled and problem.value else problem.value
+        value = f"{written} (taken for {problem.value})" if name in self.rescaled and problem.value else problem.value
         return attrs.evolve(problem, field=name, value=value, allowed=allowed)
 
 

@@ -64,7 +64,7 @@ CONFIG = BeamlineConfig(
 HIT_TOLERANCE_UM = 25.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class SimulatedBeamline:
     """A beamline of simulated devices. Used for one run of its kernel.
 

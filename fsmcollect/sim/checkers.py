@@ -222,7 +222,7 @@ class FramesAreTrue:
             self.say(f"image {image} was taken at {recorded_deg:.4f} deg instead of {nominal_deg:.4f} deg")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Checkers:
     """Looks at every rule when an instant is over, and collects what they say.
 

@@ -113,7 +113,7 @@ def _no_omega() -> OmegaRecord:
     return lambda at_us: 0.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Detector:
     """Role `fsmcollect.beamline.Detector`.
 

@@ -51,7 +51,7 @@ class BeamPath:
     in_beam: Callable[[], bool] = lambda: True
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Dose:
     """Dose and exposure, accounted from the kernel's instants.
 

@@ -74,7 +74,7 @@ class RunningSweep:
         return self.sweep.omega_start_deg + self.sweep.speed_deg_s * (at_us - self.start_us) / US_PER_S
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Goniometer:
     """Role `fsmcollect.beamline.Goniometer`.
 

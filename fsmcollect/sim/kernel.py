@@ -67,7 +67,7 @@ class Scheduled:
         self.action = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Kernel:
     """Simulated time and what is due in it.
 
@@ -303,7 +303,7 @@ def _first_us_past(deadline_s: float) -> int | None:
     return when_us
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class KernelClock(trio.abc.Clock):
     """trio's view of simulated time: deadlines are simulated seconds."""
 

@@ -18,7 +18,7 @@ from fsmcollect.sim.kernel import US_PER_S, Kernel, Scheduled
 from fsmcollect.sim.trace import Trace
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Watch:
     """Waiting for an instant, or for a change before it. Of one device: `by` orders its callbacks in the kernel."""
 

@@ -17,7 +17,7 @@ from fsmcollect.sim.kernel import Kernel
 Line = tuple[str, str]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Trace:
     """Collects `note`s and hashes them when their instant is over.
 

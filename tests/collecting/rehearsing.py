@@ -1,4 +1,4 @@
-"""One collection on the simulated beamline, with everything that happened: what the tests of this folder are written in.
+"""One collection on the simulated beamline and everything that happened: what the tests of this folder are written in.
 
 Owns building requests, running one collection with deeds at chosen instants, and the sentences that must hold after
 every run, however it ended. Owns no expectation about one kind of run.
@@ -32,7 +32,7 @@ SMALL = attrs.evolve(EIGER_1M, pixels_fast=32, pixels_slow=32, beam_centre_px=(1
 SECOND_US = 1_000_000
 
 
-def ask(mapping: Mapping[str, Mapping[str, Any]] | None = None, **sections: Mapping[str, Any]) -> Request:
+def ask(**sections: Mapping[str, Any]) -> Request:
     """A small request, with what the sections say instead of what it says itself; None leaves a key out."""
     whole: dict[str, dict[str, Any]] = {
         "sample": {"location": "1:5"},
@@ -40,7 +40,7 @@ def ask(mapping: Mapping[str, Mapping[str, Any]] | None = None, **sections: Mapp
         "beam": {"energy_ev": 12_700, "transmission_frac": 0.2, "detector_distance_mm": 200.0},
         "sweep": {"image_width_deg": 0.5, "images": 20, "exposure_s": 0.01},
     }
-    for name, section in {**(mapping or {}), **sections}.items():
+    for name, section in sections.items():
         whole[name] = {**whole.get(name, {}), **section}
     return from_dict({name: {k: v for k, v in section.items() if v is not None} for name, section in whole.items()})
 
@@ -75,7 +75,24 @@ def simulate(seed: int | str = 0, **parts: Any) -> SimulatedBeamline:
     return simulated
 
 
-@attrs.define(eq=False)
+class Adapter:
+    """A device as another adapter has it: some of its methods are others, the rest is the device's."""
+
+    def __init__(self, device: object, **methods: object) -> None:
+        self.__dict__.update(methods)
+        self._device = device
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+
+def adapt(simulated: SimulatedBeamline, role: str, **methods: object) -> SimulatedBeamline:
+    """Replace methods of the device that the beamline has for a role."""
+    setattr(simulated.beamline, role, Adapter(getattr(simulated.beamline, role), **methods))
+    return simulated
+
+
+@attrs.define(eq=False, repr=False)
 class Play:
     """One collection and what came of it."""
 
@@ -213,6 +230,10 @@ class Play:
         """What a device noted, with its instants."""
         return [(t_us, text) for t_us, (source, text) in self.lines if source == device]
 
+    def when_step(self, step: str) -> int:
+        """When a step was first done."""
+        return next(int(event.t_us) for event in self.of(StepDone) if event.step == step)
+
     def instant(self, device: str, text: str) -> int:
         """When a device first noted that."""
         return next(t_us for t_us, noted in self.commands(device) if noted == text)
@@ -253,7 +274,7 @@ class Play:
 
 
 def check_master(folder: Path, stem: str) -> None:
-    """A finished master reads back every image that its data files hold, up to the last; without images there is none."""
+    """A finished master reads back every image that its data files hold; without images there is none."""
     import h5py
     import hdf5plugin  # noqa: F401  (so that HDF5 can unpack)
 
@@ -276,7 +297,8 @@ def check_master(folder: Path, stem: str) -> None:
 
 
 def _dest(event: Event) -> str:
-    return event.dest if isinstance(event, Moved) and event.machine == "collection" else ""
+    entered = isinstance(event, Moved) and event.machine == "collection" and event.source != event.dest
+    return event.dest if isinstance(event, Moved) and entered else ""
 
 
 def _do(deed: Callable[[], object]) -> None:

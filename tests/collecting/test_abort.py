@@ -10,11 +10,11 @@ import attrs
 import pytest
 import trio
 
+from fsmcollect.errors import BeamlineBusy
 from fsmcollect.events import Failure, ImagesTaken, Moved, WedgeStarted
-from fsmcollect.images import pixels
 from fsmcollect.request import Request
 from tests.cancel_sweep import Case, at_every_checkpoint
-from tests.collecting.rehearsing import INVERSE, WAYS, Play, ask, simulate
+from tests.collecting.rehearsing import INVERSE, WAYS, Play, adapt, ask, simulate
 
 #: How many instants are tried in each way of exposing: without files, and with.
 FEW, FEW_WITH_FILES = 12, 4
@@ -42,18 +42,21 @@ def instants(way: str, count: int) -> list[int]:
     return [rng.randrange(0 if i % 2 else exposes_from_us(way), lasts_us(way)) for i in range(count)]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Stop:
     """Stops a play at an instant, and notes what was complete just then."""
 
     play: Play
     cancel: bool = False
     accepted: bool = False
+    #: The collection's state just then.
+    state: str = ""
     #: Images whose exposure had ended, by what the events and the detector say; None once the run had ended.
     complete: int | None = None
 
     def __call__(self) -> None:
         play = self.play
+        self.state = play.collection.state.name
         if play.of(WedgeStarted):
             taken = sum(event.dest == "TAKEN" for event in play.of(Moved))
             wedges = play.collection.plan.wedges
@@ -63,13 +66,15 @@ class Stop:
                 now = play.simulated.detector.frames_complete
             self.complete = sum(wedge.images for wedge in wedges[:taken]) + now
         if self.cancel:
-            self.accepted = play.collection.state.name != "IDLE" or not play.events
+            self.accepted = True
             play.scope.cancel()
         else:
             self.accepted = play.collection.abort()
 
 
-def stopped(request: Request, when_us: int, directory: Path | None = None, *, cancel: bool = False) -> tuple[Play, Stop]:
+def stopped(
+    request: Request, when_us: int, directory: Path | None = None, *, cancel: bool = False
+) -> tuple[Play, Stop]:
     play = Play(request, directory=directory)
     stop = Stop(play, cancel)
     play.at(when_us, stop).run()
@@ -80,6 +85,9 @@ def check_stopped(play: Play, stop: Stop, when_us: int) -> None:
     """What is promised of a run that was stopped at an instant."""
     assert play.raised is None
     assert stop.accepted, f"at {when_us}: not accepted"
+    if stop.cancel and stop.state == "CLOSING":  # all was decided: the cancellation waits until it is safe
+        play.check("done")
+        return
     play.check("aborted")
     assert play.reported == play.planned[: len(play.reported)], f"at {when_us}: not the first ones in order"
     if stop.complete is not None:
@@ -134,6 +142,12 @@ def test_stopped_at_any_of_a_thousand_instants_it_is_safe(way: str, tmp_path: Pa
         check_the_rest_is_taken(play)
 
 
+def is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_cancellation, error.exceptions))
+    return isinstance(error, trio.Cancelled)
+
+
 def boundaries() -> list[tuple[str, int]]:
     """Instants at which something else happens too: every event of a run, and one microsecond around it."""
     play = Play(INVERSE).run()
@@ -180,8 +194,9 @@ def test_an_observer_that_aborts_at_the_first_event_stops_it_before_anything_mov
 
     def abort_at_once(event: object) -> None:
         if isinstance(event, Moved):
-            play.collection.abort()
             owners.append(play.simulated.beamline.free)
+            if event.dest == "MOUNTING":
+                assert play.collection.abort()
 
     play.collection.observers.listeners.append(abort_at_once)
     play.run()
@@ -200,12 +215,14 @@ def test_stopped_while_the_disk_is_at_work_nothing_is_lost_and_nothing_comes_twi
 
     original, calls = os.fsync, [0]
     strike_at = [0]
+    states: list[str] = []
     plays: list[Play] = []
 
     def fsync(descriptor: int) -> None:
         calls[0] += 1
         if calls[0] == strike_at[0]:
             play = plays[-1]
+            states.append(play.collection.state.name)
             trio.from_thread.run_sync(play.scope.cancel if cancel else play.collection.abort)
         original(descriptor)
 
@@ -220,7 +237,8 @@ def test_stopped_while_the_disk_is_at_work_nothing_is_lost_and_nothing_comes_twi
         strike_at[0] = 0
         play = plays[-1]
         assert play.raised is None
-        play.check("aborted")
+        # Once all is taken and the way out has begun, a cancellation waits for its end; an abort is one until the end.
+        play.check("done" if states[-1] == "IDLE" or (cancel and states[-1] == "CLOSING") else "aborted")
         assert play.on_disk == play.reported == play.planned[: len(play.reported)], point
         check_the_rest_is_taken(play)
     else:
@@ -251,23 +269,21 @@ def test_stopped_while_the_directory_is_being_looked_through_nothing_is_left_beh
 
 def test_an_adapter_that_is_slow_to_be_cancelled_delays_neither_the_beam_nor_spoils_the_count() -> None:
     """The detector goes on for two seconds in the dark; those images are not the crystal's."""
-    play = Play(WAYS["long wedge"])
-    goniometer = play.simulated.goniometer
-    original = goniometer.finish_sweep
+    simulated = simulate()
 
     async def finish_sweep() -> None:
         try:
-            await original()
+            await simulated.goniometer.finish_sweep()
         finally:
             with trio.CancelScope(shield=True):
                 await trio.sleep(2.0)
 
-    goniometer.finish_sweep = finish_sweep  # type: ignore[method-assign]
+    play = Play(WAYS["long wedge"], adapt(simulated, "goniometer", finish_sweep=finish_sweep))
     stop = Stop(play)
     struck: list[int] = []
 
     def strike() -> None:
-        struck.append(play.simulated.kernel.now_us)
+        struck.append(simulated.kernel.now_us)
         stop()
 
     play.enters("wedge.EXPOSING", strike, after_us=1_000_000).run()
@@ -279,7 +295,9 @@ def test_an_adapter_that_is_slow_to_be_cancelled_delays_neither_the_beam_nor_spo
     "request_",
     [
         ask(sweep={"images": 4, "wedge_images": 2}),
-        ask(sweep={"images": 1, "shutterless": False, "passes": 2}, snapshots={"count": 1}, centring={"validate": True}),
+        ask(
+            sweep={"images": 1, "shutterless": False, "passes": 2}, snapshots={"count": 1}, centring={"validate": True}
+        ),
     ],
     ids=["shutterless", "shuttered, validated, with a snapshot"],
 )
@@ -290,14 +308,20 @@ def test_struck_at_every_checkpoint_it_is_safe(request_: Request, abort: bool) -
     def prepare() -> Case:
         play = Play(request_)
         plays.append(play)
-        return Case(run=play.run_here, verdict=lambda raised: verdict(play, raised), strike=strike if abort else None)
+        kernel = play.simulated.kernel
+        return Case(
+            run=lambda: kernel._run(play.run_here),
+            verdict=lambda raised: verdict(play, raised),
+            strike=strike if abort else None,
+            clock=kernel.clock,
+        )
 
     def strike() -> None:
         plays[-1].collection.abort()
 
     def verdict(play: Play, raised: BaseException | None) -> str | None:
         raised = raised or play.raised
-        if raised is not None and not isinstance(raised, trio.Cancelled):
+        if raised is not None and not is_cancellation(raised):
             return repr(raised)
         if not play.events:
             return None
@@ -311,7 +335,7 @@ def test_struck_at_every_checkpoint_it_is_safe(request_: Request, abort: bool) -
             return str(error)
         return None
 
-    sweep = at_every_checkpoint(prepare, clock=lambda: plays[-1].simulated.kernel.clock)
+    sweep = at_every_checkpoint(prepare)
     assert sweep.violations == ()
     assert sweep.points > 50
 
@@ -347,9 +371,7 @@ async def broken_async(*_: object, **__: object) -> None:
     ],
 )
 def test_a_bug_of_an_adapter_is_raised_as_itself_once_all_is_safe(device: str, method: str, tmp_path: Path) -> None:
-    play = Play(INVERSE, directory=tmp_path)
-    setattr(getattr(play.simulated, device), method, broken_async)
-    play.run()
+    play = Play(INVERSE, adapt(simulate(), device, **{method: broken_async}), directory=tmp_path).run()
     assert type(play.raised) is Bug, repr(play.raised)
     play.check("failed")
 
@@ -383,12 +405,18 @@ def test_a_bug_in_storing_what_an_abort_left_is_raised_as_itself(
 
 
 def test_a_bug_and_a_cancellation_at_once_come_out_as_the_bug() -> None:
-    play = Play(INVERSE)
-    play.simulated.detector.disarm = broken_async  # type: ignore[method-assign]
-    play.enters("wedge.EXPOSING", play.scope.cancel).run()
-    # the detector cannot be made safe: a fault, which the cancellation abandons
-    play.check("aborted", safe=False)
-    assert not play.simulated.beamline.free
+    simulated = simulate()
+
+    async def begin_sweep() -> None:
+        try:
+            await simulated.goniometer.begin_sweep()
+        except trio.Cancelled:
+            raise Bug("cannot be cancelled") from None
+
+    play = Play(INVERSE, adapt(simulated, "goniometer", begin_sweep=begin_sweep))
+    play.enters("wedge.RUNNING_UP", play.scope.cancel).run()
+    assert type(play.raised) is Bug
+    play.check("failed")
 
 
 def test_ctrl_c_in_the_middle_of_a_device_leaves_through_closing() -> None:
@@ -406,17 +434,16 @@ def test_ctrl_c_in_the_middle_of_a_device_leaves_through_closing() -> None:
 def test_ctrl_c_while_a_device_is_made_safe_interrupts_no_step(device: str) -> None:
     import signal
 
-    play = Play(INVERSE)
+    simulated = simulate()
     method = "stop" if device == "sample_changer" else "close"
-    part = getattr(play.simulated, device)
-    original = getattr(part, method)
+    original = getattr(getattr(simulated, device), method)
 
     async def interrupted() -> None:
         if play.collection.state.name == "CLOSING":
             signal.raise_signal(signal.SIGINT)
         await original()
 
-    setattr(part, method, interrupted)
+    play = Play(INVERSE, adapt(simulated, device, **{method: interrupted}))
     play.enters("wedge.EXPOSING", play.collection.abort)
     with pytest.raises(KeyboardInterrupt):
         play.run()
@@ -430,16 +457,7 @@ def test_a_collection_runs_once() -> None:
     play = Play(INVERSE).run()
     play.check("done")
     events = len(play.events)
-    again = simulate()
-    again.kernel.run(_nothing)
-    play.run()
-    assert "has run" in str(play.raised)
+    with pytest.raises(BeamlineBusy, match="has run already"):
+        play.simulated.kernel.run(play.collection.run)
     assert len(play.events) == events
     assert play.simulated.beamline.free
-
-
-async def _nothing() -> None:
-    await trio.lowlevel.checkpoint()
-
-
-_ = pixels
