@@ -34,8 +34,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 def _json(value: object) -> str:
     # Setting up an encoder for each of these, which most fields are, costs ten times as much.
-    if type(value) is int or (type(value) is float and math.isfinite(value)):
+    if type(value) is int:
         return repr(value)
+    if type(value) is float:  # what a broken device reports must not keep an event out of the record
+        return repr(value) if math.isfinite(value) else "null"
     return json.encoder.encode_basestring(value) if type(value) is str else _encode(value)
 
 

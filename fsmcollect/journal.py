@@ -14,6 +14,7 @@ import attrs
 
 from fsmcollect.errors import StorageError
 from fsmcollect.events import Event
+from fsmcollect.images.storage import make_directories, sync_directory
 from fsmcollect.realwork import in_thread
 
 FILE_NAME = "events.jsonl"
@@ -61,7 +62,7 @@ class Journal:
 
     def _append(self, data: bytes, durable: bool) -> None:
         # A run that is aborted before it has made its directory has something to tell, too.
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(self.path.parent)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             size = os.fstat(descriptor).st_size
@@ -74,5 +75,7 @@ class Journal:
             self._checked = True
             if durable:
                 os.fsync(descriptor)
+                if not size:
+                    sync_directory(self.path.parent)
         finally:
             os.close(descriptor)

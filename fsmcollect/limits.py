@@ -44,7 +44,7 @@ def check(request: Request, plan: Plan, beamline: Beamline) -> None:
         Everything that it cannot do. Nothing has moved.
     """
     problems: list[Problem] = []
-    for look in (_roles, _sample, _energy, _distance, _optics, _people_and_camera, _positions):
+    for look in (_roles, _sample, _energy, _distance, _optics, _people_and_camera, _positions, _snapshots):
         problems += look(request, beamline)
     problems += _speed_and_travel(request, plan, beamline)
     problems += _exposure(request, plan, beamline)
@@ -232,6 +232,9 @@ def _distance(request: Request, beamline: Beamline) -> Iterator[Problem]:
     resolution_asked = beam.resolution_a is not None
     asked = beam.resolution_a if resolution_asked else beam.detector_distance_mm
     if asked is None:
+        if stage is None and fixed_mm is None:
+            allowed = f"{beamline.config.name} has no detector stage and names no fixed distance: nobody knows it"
+            yield Problem(field="beam.detector_distance_mm", allowed=allowed)
         return
     field = "beam.resolution_a" if resolution_asked else "beam.detector_distance_mm"
     if stage is None:
@@ -346,6 +349,34 @@ def _speed_and_travel(request: Request, plan: Plan, beamline: Beamline) -> Itera
             f"and it travels {travel.low:g} to {travel.high:g} deg"
         )
         yield Problem(field="sweep.omega_start_deg", value=shown(request.sweep.omega_start_deg), allowed=allowed)
+
+
+def snapshot_angles_deg(request: Request, goniometer: Goniometer) -> list[float]:
+    """Omega of each snapshot: 90 degrees apart from the sweep's begin, by whole turns brought within the travel."""
+    travel = goniometer.limits.get("omega_deg")
+    angles: list[float] = []
+    for number in range(request.snapshots.count):
+        asked_deg = float(request.sweep.omega_start_deg) + 90.0 * number
+        ways = [asked_deg, asked_deg - 360.0, asked_deg + 360.0]
+        angles.append(next((way for way in ways if travel is None or way in travel), asked_deg))
+    return angles
+
+
+def turned_by_90_deg(omega_deg: float, goniometer: Goniometer) -> float:
+    """A quarter turn from `omega_deg`, forwards where omega travels that far."""
+    travel = goniometer.limits.get("omega_deg")
+    return omega_deg + 90.0 if travel is None or omega_deg + 90.0 in travel else omega_deg - 90.0
+
+
+def _snapshots(request: Request, beamline: Beamline) -> Iterator[Problem]:
+    goniometer = beamline.goniometer
+    travel = None if goniometer is None else goniometer.limits.get("omega_deg")
+    if goniometer is None or travel is None:
+        return
+    beyond = [omega_deg for omega_deg in snapshot_angles_deg(request, goniometer) if omega_deg not in travel]
+    if beyond:
+        allowed = f"one at omega {beyond[0]:g} deg is out of reach: omega travels {travel.low:g} to {travel.high:g} deg"
+        yield Problem(field="snapshots.count", value=str(request.snapshots.count), allowed=allowed)
 
 
 def _travelled(plan: Plan, goniometer: Goniometer, shutter_opening_s: float) -> tuple[float, float]:

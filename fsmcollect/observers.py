@@ -1,4 +1,7 @@
-"""Who is told what happens. Observers get events, never devices, and can never delay the beam.
+"""Who is told what happens. Observers get events, never devices.
+
+A listener is called at once, within the run: it must return at once (append, count, set an event). Whoever needs longer
+takes a `subscription`, which can never delay the run.
 
 Owns the time stamps, the listeners and the bounded queues of slow observers. A slow observer loses events of its own
 and is told how many; an observer that raises is dropped and reported to the log, and the run goes on.
@@ -14,7 +17,7 @@ from typing import Any
 import attrs
 import trio
 
-from fsmcollect.events import Event, EventsLost, Moved
+from fsmcollect.events import Event, EventsLost, Moved, RunEnded
 from fsmcollect.machines.engine import Transition
 
 Listener = Callable[[Event], None]
@@ -71,7 +74,7 @@ class Observers:
         """Events for an observer with a pace of its own, at most `room` of them waiting.
 
         Yields an asynchronous iterator of events. What did not fit is lost to this observer alone; once it has caught
-        up with what did, an `EventsLost` says how many, and it is told what happens from then on.
+        up with what did, an `EventsLost` says how many, and it is told what happens from then on. Ends with the run.
         """
         queue = _Queue(room)
         self.listeners.append(queue.put)
@@ -91,6 +94,7 @@ class _Queue:
     #: Events that did not fit since the last one that did, and when the last of them happened.
     _lost: int = attrs.field(init=False, default=0)
     _lost_us: int = attrs.field(init=False, default=0)
+    _is_over: bool = attrs.field(init=False, default=False)
     _send: trio.MemorySendChannel[Event] = attrs.field(init=False)
     _receive: trio.MemoryReceiveChannel[Event] = attrs.field(init=False)
 
@@ -98,6 +102,13 @@ class _Queue:
         self._send, self._receive = trio.open_memory_channel(self.room)
 
     def put(self, event: Event) -> None:
+        if self._is_over:
+            return
+        self._keep(event)
+        if isinstance(event, RunEnded):
+            self.close()
+
+    def _keep(self, event: Event) -> None:
         if self._lost:  # all that is waiting came before the loss: who reads it is told of the loss next
             self._lose(event)
             return
@@ -107,6 +118,7 @@ class _Queue:
             self._lose(event)
 
     def close(self) -> None:
+        self._is_over = True
         self._send.close()
 
     def _lose(self, event: Event) -> None:

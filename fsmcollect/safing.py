@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from fsmcollect.beamline import Beamline
+from fsmcollect.errors import BeamlineBusy, SafingError
 from fsmcollect.together import one_failure_as_itself
 
 Command = Callable[[], Awaitable[None]]
@@ -55,16 +56,23 @@ class StepEnded:
 Report = Callable[[StepEnded], None]
 
 
-def _beam_steps(beamline: Beamline) -> Iterator[Step]:
+def _fast_shutter(beamline: Beamline) -> Iterator[Step]:
     if (fast := beamline.fast_shutter) is not None:
         yield Step(name="fast shutter closed", command=fast.close, is_verified=fast.is_closed, deadline_s=2.0)
+
+
+def _safety_shutter(beamline: Beamline) -> Iterator[Step]:
     if (safety := beamline.safety_shutter) is not None:
         yield Step(name="safety shutter closed", command=safety.close, is_verified=safety.is_closed, deadline_s=15.0)
 
 
-def _motion_steps(beamline: Beamline) -> Iterator[Step]:
+def _goniometer(beamline: Beamline) -> Iterator[Step]:
+    if (goniometer := beamline.goniometer) is not None:
+        yield Step(name="goniometer still", command=goniometer.stop, is_verified=goniometer.is_still, deadline_s=10.0)
+
+
+def _other_motion(beamline: Beamline) -> Iterator[Step]:
     moving = {
-        "goniometer": (beamline.goniometer, 10.0),
         "detector stage": (beamline.detector_stage, 10.0),
         "monochromator": (beamline.monochromator, 10.0),
         "sample changer": (beamline.sample_changer, 120.0),
@@ -72,13 +80,22 @@ def _motion_steps(beamline: Beamline) -> Iterator[Step]:
     for name, (device, deadline_s) in moving.items():
         if device is not None:
             yield Step(name=f"{name} still", command=device.stop, is_verified=device.is_still, deadline_s=deadline_s)
+
+
+def _detector(beamline: Beamline) -> Iterator[Step]:
     if (detector := beamline.detector) is not None:
         yield Step(name="detector idle", command=detector.disarm, is_verified=detector.is_idle, deadline_s=15.0)
 
 
-def _covering_steps(beamline: Beamline) -> Iterator[Step]:
+def _covers(beamline: Beamline) -> Iterator[Step]:
     if (cover := beamline.detector_cover) is not None:
         yield Step(name="detector cover closed", command=cover.close, is_verified=cover.is_closed, deadline_s=15.0)
+    if (backlight := beamline.backlight) is not None:
+
+        async def is_out() -> bool:
+            return not await backlight.is_in()
+
+        yield Step(name="backlight out", command=backlight.move_out, is_verified=is_out, deadline_s=15.0)
 
 
 async def make_safe(beamline: Beamline, restore: Iterable[Step] = (), report: Report | None = None) -> tuple[str, ...]:
@@ -93,37 +110,94 @@ async def make_safe(beamline: Beamline, restore: Iterable[Step] = (), report: Re
     report : Report, optional
         Told of each step as it ends.
     """
-    failures: list[str] = []
+    attempt = _Attempt(report)
+    async with trio.open_nursery() as nursery:
+        fast = await attempt.start(nursery, _fast_shutter(beamline))
+        await attempt.start(nursery, _safety_shutter(beamline))
+        for ended in fast:  # the safety shutter takes seconds: a crystal must not turn that long in a leaking beam
+            await ended.wait()
+        motion = (*_goniometer(beamline), *_other_motion(beamline), *_detector(beamline))
+        await attempt.start(nursery, motion)
+    await attempt.all_of(_covers(beamline), restore)
+    return tuple(attempt.failures)
 
-    @trio.lowlevel.enable_ki_protection  # a second Ctrl-C must not end a step: it waits until all is safe
-    async def carry_out(step: Step, ended: trio.Event) -> None:
-        failure = await _carry_out(step)
-        if failure:
-            failures.append(f"{step.name}: {failure}")
-        if report is not None:
-            report(StepEnded(step, failure))
-        ended.set()
 
-    async def start(nursery: trio.Nursery, steps: Iterable[Step]) -> list[trio.Event]:
+async def pause(beamline: Beamline, report: Report | None = None) -> tuple[str, ...]:
+    """Make a hold safe: the fast shutter first, then the rotation stops and the detector is disarmed.
+
+    Returns a sentence for each step that failed, as `make_safe` does. The safety shutter stays as it is.
+    """
+    attempt = _Attempt(report)
+    await attempt.all_of(_fast_shutter(beamline))
+    await attempt.all_of(_goniometer(beamline), _detector(beamline))
+    return tuple(attempt.failures)
+
+
+async def clear_the_way(beamline: Beamline, report: Report | None = None) -> tuple[str, ...]:
+    """Beam off and detector idle, whatever state the beamline was found in: before robot or person come near.
+
+    Returns a sentence for each step that failed, as `make_safe` does.
+    """
+    attempt = _Attempt(report)
+    await attempt.all_of(_fast_shutter(beamline), _safety_shutter(beamline))
+    await attempt.all_of(_detector(beamline))
+    return tuple(attempt.failures)
+
+
+async def acknowledge(beamline: Beamline, report: Report | None = None) -> tuple[str, ...]:
+    """Somebody has looked at a fault that an abandoned run has left: make safe again, and free the beamline if it is.
+
+    Returns
+    -------
+    tuple of str
+        What still could not be verified; the fault stays latched then.
+
+    Raises
+    ------
+    BeamlineBusy
+        A run owns the beamline: acknowledge its fault there.
+    """
+    if beamline.owner is not None:
+        raise BeamlineBusy(f"the run {beamline.owner!r} owns {beamline.config.name}: acknowledge the fault there")
+    failures: tuple[str, ...] = ()
+    with trio.CancelScope(shield=True):
+        failures = await make_safe(beamline, report=report)
+    beamline.fault = SafingError(failures) if failures else None
+    return failures
+
+
+@attrs.define(eq=False)
+class _Attempt:
+    """Steps under way, and what failed of them."""
+
+    report: Report | None
+    failures: list[str] = attrs.field(init=False, factory=list[str])
+
+    async def all_of(self, *groups: Iterable[Step]) -> None:
+        """Carry the steps out, in parallel, their commands leaving in order."""
+        async with trio.open_nursery() as nursery:
+            for group in groups:
+                await self.start(nursery, group)
+
+    async def start(self, nursery: trio.Nursery, steps: Iterable[Step]) -> list[trio.Event]:
+        """Start the steps in order; returns what is set as each ends."""
         ends: list[trio.Event] = []
         for step in steps:
             ends.append(trio.Event())
-            nursery.start_soon(carry_out, step, ends[-1], name=step.name)
+            nursery.start_soon(self._carry_out, step, ends[-1], name=step.name)
             # trio starts tasks that wake together in any order; after two rounds this one has sent its command.
             await trio.lowlevel.cancel_shielded_checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
         return ends
 
-    async with trio.open_nursery() as nursery:
-        beam = await start(nursery, _beam_steps(beamline))
-        if (
-            beam
-        ):  # the fast one; the safety shutter takes seconds, and a crystal must not turn so long in a leaking beam
-            await beam[0].wait()
-        await start(nursery, _motion_steps(beamline))
-    async with trio.open_nursery() as nursery:
-        await start(nursery, (*_covering_steps(beamline), *restore))
-    return tuple(failures)
+    @trio.lowlevel.enable_ki_protection  # a second Ctrl-C must not end a step: it waits until all is safe
+    async def _carry_out(self, step: Step, ended: trio.Event) -> None:
+        failure = await _carry_out(step)
+        if failure:
+            self.failures.append(f"{step.name}: {failure}")
+        if self.report is not None:
+            self.report(StepEnded(step, failure))
+        ended.set()
 
 
 async def _carry_out(step: Step) -> str:

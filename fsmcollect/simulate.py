@@ -16,7 +16,7 @@ import trio
 
 from fsmcollect import limits
 from fsmcollect.collecting.collection import Collection, Result
-from fsmcollect.errors import InvalidRequest
+from fsmcollect.errors import InvalidRequest, Problem
 from fsmcollect.events import Event, Moved, SafingStep, StepDone
 from fsmcollect.images import noise_chunks
 from fsmcollect.machines.collection import State
@@ -73,9 +73,10 @@ class Rehearsal:
     #: The collection under way, the last one once all have ended.
     current: Collection = attrs.field(init=False)
     _collections: list[Collection] = attrs.field(init=False)
-    _aborting: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
+        if not self.requests:
+            raise InvalidRequest([Problem(field="requests", allowed="holds no collection: ask for at least one")])
         self._collections = [
             Collection(
                 beamline=self.simulated.beamline,
@@ -92,9 +93,9 @@ class Rehearsal:
         self.current = self._collections[0]
 
     def abort(self) -> None:
-        """End the list: the collection under way, or, where none is just now, the next one as soon as it starts."""
-        self._aborting = True
-        self.current.abort()
+        """End the list: the collection under way, or, where none is just now, the next one before it has begun."""
+        for collection in self._collections:
+            collection.abort()
 
     def run(self, *, heed_signals: bool = False) -> Simulation:
         """Collect one request after the other; an abort ends the list.
@@ -152,15 +153,11 @@ class Rehearsal:
         """Run one collection; in FAULT give up, for nobody is there to acknowledge it."""
         with trio.CancelScope() as scope:
 
-            def follow(event: Event) -> None:
-                if not isinstance(event, Moved):
-                    return
-                if event.dest == State.FAULT.name:
+            def give_up_in_fault(event: Event) -> None:
+                if isinstance(event, Moved) and event.dest == State.FAULT.name:
                     scope.cancel()
-                elif self._aborting and event.source == State.IDLE.name:
-                    collection.abort()
 
-            collection.observers.listeners.append(follow)
+            collection.observers.listeners.append(give_up_in_fault)
             return await collection.run()
         return collection.result()
 

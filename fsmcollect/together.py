@@ -1,13 +1,29 @@
-"""Several device operations at once, failing as one."""
+"""Several device operations at once, failing as one; and one that must answer in time."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Generator
+from typing import TypeVar
 
 import trio
 
-from fsmcollect.errors import FsmCollectError
+from fsmcollect.errors import DeviceError, FsmCollectError
+
+T = TypeVar("T")
+
+
+async def answered(role: str, limit_s: float, operation: Awaitable[T]) -> T:
+    """What the operation returns, if it ends in time.
+
+    Raises
+    ------
+    DeviceError
+        `role` has not answered within `limit_s`.
+    """
+    with trio.move_on_after(limit_s):
+        return await operation
+    raise DeviceError(role, f"no answer within {limit_s:g} s")
 
 
 async def together(first: Callable[[], Awaitable[None]], *others: Callable[[], Awaitable[None]]) -> None:

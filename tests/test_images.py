@@ -52,7 +52,9 @@ DETECTOR = DetectorInfo(
 EXPERIMENT = Experiment(
     sample_name="lysozyme",
     detector=DETECTOR,
-    beamline=BeamlineConfig(name="SIM BEAMLINE", synchrotron_name="Simulated", instrument_short_name="SIM"),
+    beamline=BeamlineConfig(
+        name="SIM BEAMLINE", synchrotron_name="Simulated", instrument_short_name="SIM", shutter_opening_s=0.0
+    ),
     detector_distance_mm=150.0,
     energy_ev=12700.0,
     exposure_s=0.01,

@@ -60,6 +60,15 @@ class Stub:
     needs_distance_mm: float = 300.0
 
 
+CONFIG = BeamlineConfig(
+    name="I99",
+    synchrotron_name="SIM",
+    instrument_short_name="I99",
+    shutter_opening_s=0.0,
+    fixed_distance_mm=200.0,
+)
+
+
 def beamline(*, without: Sequence[str] = (), config: Mapping[str, Any] | None = None, **roles: Stub) -> Beamline:
     """A beamline with every role that limits look at, less or other than the ones named."""
     names = (
@@ -67,7 +76,13 @@ def beamline(*, without: Sequence[str] = (), config: Mapping[str, Any] | None = 
         "camera", "sample_changer", "person",
     )  # fmt: skip
     present = {name: roles.get(name, Stub()) for name in names if name not in without}
-    settings = {"name": "I99", "synchrotron_name": "SIM", "instrument_short_name": "I99", **(config or {})}
+    settings = {
+        "name": "I99",
+        "synchrotron_name": "SIM",
+        "instrument_short_name": "I99",
+        "shutter_opening_s": 0.0,
+        **(config or {}),
+    }
     return Beamline(config=BeamlineConfig(**settings), **cast("dict[str, Any]", present))
 
 
@@ -204,7 +219,9 @@ def test_everything_that_cannot_be_done_is_told_at_once() -> None:
 
 
 def test_a_beamline_without_devices_is_refused_and_not_stumbled_over() -> None:
-    empty = Beamline(config=BeamlineConfig(name="I99", synchrotron_name="SIM", instrument_short_name="I99"))
+    empty = Beamline(
+        config=BeamlineConfig(name="I99", synchrotron_name="SIM", instrument_short_name="I99", shutter_opening_s=0.0)
+    )
     assert [problem.field for problem in problems(EVERYTHING, empty)][:3] == ["beamline"] * 3
 
 

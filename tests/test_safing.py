@@ -14,7 +14,7 @@ from fsmcollect.beamline import Beamline, BeamlineConfig
 from fsmcollect.errors import DeviceError
 from fsmcollect.safing import Step, StepEnded, make_safe
 
-CONFIG = BeamlineConfig(name="FAKE", synchrotron_name="Nowhere", instrument_short_name="F")
+CONFIG = BeamlineConfig(name="FAKE", synchrotron_name="Nowhere", instrument_short_name="F", shutter_opening_s=0.0)
 
 #: Role: command, read-back, and the step's name, in the order in which commands have to leave.
 STEPS = {

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
+from fsmcollect import limits
 from fsmcollect.beamline import Beamline, Camera, Goniometer, Offset, Question
 from fsmcollect.errors import FsmCollectError
 from fsmcollect.events import PersonAsked
@@ -54,12 +55,13 @@ class Centring:
             raise CentringFailed("automatic centring needs a camera and a goniometer")
         here = await goniometer.read_positions()
         first_deg = here.get("omega_deg", 0.0)
+        second_deg = limits.turned_by_90_deg(first_deg, goniometer)
         for _ in range(ATTEMPTS):
             front = await _look(camera, goniometer, first_deg)
-            side = await _look(camera, goniometer, first_deg + 90.0)
+            side = await _look(camera, goniometer, second_deg)
             if max(map(abs, (front.along_um, front.across_um, side.along_um, side.across_um))) <= TOLERANCE_UM:
                 return side
-            await goniometer.move(_correction(await goniometer.read_positions(), first_deg, front, side))
+            await goniometer.move(_correction(await goniometer.read_positions(), (first_deg, second_deg), front, side))
         raise CentringFailed(
             f"the crystal is still off the beam by more than {TOLERANCE_UM:g} um after {ATTEMPTS} looks"
         )
@@ -91,10 +93,13 @@ async def _look(camera: Camera, goniometer: Goniometer, omega_deg: float) -> Off
     return seen
 
 
-def _correction(here: Mapping[str, float], omega_deg: float, front: Offset, side: Offset) -> Mapping[str, float]:
+def _correction(
+    here: Mapping[str, float], omega_deg: tuple[float, float], front: Offset, side: Offset
+) -> Mapping[str, float]:
     """Where the centring table has to go, from two views 90 degrees apart (geometry: `beamline.Camera`)."""
-    cosine, sine = math.cos(math.radians(omega_deg)), math.sin(math.radians(omega_deg))
+    first, second = map(math.radians, omega_deg)
+    independence = math.sin(second - first)  # 1 or -1: the views are a quarter turn apart
     dx_um = (front.along_um + side.along_um) / 2.0
-    dy_um = front.across_um * cosine - side.across_um * sine
-    dz_um = front.across_um * sine + side.across_um * cosine
+    dy_um = (front.across_um * math.sin(second) - side.across_um * math.sin(first)) / independence
+    dz_um = (side.across_um * math.cos(first) - front.across_um * math.cos(second)) / independence
     return {axis: here[axis] + um / 1000.0 for axis, um in (("x_mm", dx_um), ("y_mm", dy_um), ("z_mm", dz_um))}

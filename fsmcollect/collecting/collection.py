@@ -104,6 +104,8 @@ class Collection:
     _failures: list[str] = attrs.field(init=False, factory=list[str])
     #: Set once `run` has claimed the beamline.
     _has_run: bool = attrs.field(init=False, default=False)
+    #: The files say what held when the first image began.
+    _is_described: bool = attrs.field(init=False, default=False)
     #: A bug met while storing what was complete, with the beamline safe already; raised by `run`.
     _bug: Exception | None = attrs.field(init=False, default=None)
 
@@ -133,8 +135,7 @@ class Collection:
         self._sample = Sample(beamline=self.beamline, request=self.request, observers=self.observers, store=self._store)
         self._engine = Engine(
             COLLECTION,
-            # `run` has claimed the beamline by then, so that no other run can come between.
-            guards={"beamline_free": lambda: self._has_run},
+            guards={"beamline_claimed": lambda: self.beamline.owner == self.name},
             log=self.observers.transition,
         )
         self._driver = Driver(
@@ -151,7 +152,7 @@ class Collection:
             beam_off=self._turn_beam_off,
         )
 
-    # -- requests from outside: synchronous, from the thread that trio runs in ----------------------------------------
+    # -- requests from outside: synchronous, in the thread that trio runs in (elsewhere: trio.from_thread.run_sync) ----
 
     @property
     def name(self) -> str:
@@ -163,7 +164,10 @@ class Collection:
         return self._engine.current
 
     def abort(self) -> bool:
-        """Stop and make safe; False where nothing runs. May be repeated. The beam goes off first."""
+        """Stop and make safe; the beam goes off first. May be repeated; False once the run has ended.
+
+        Before `run` it is kept: the run then ends as aborted before anything has moved.
+        """
         return self._driver.request(Event.ABORT)
 
     def hold(self) -> bool:
@@ -267,6 +271,7 @@ class Collection:
             self._progress.plan(self.plan.wedges if self._store is None else await self._store.open())
             if self._progress.is_complete:
                 return Event.NOTHING_MISSING
+            self._require(await safing.clear_the_way(self.beamline, self._report_safing))
             if await self._sample.needs_robot():
                 await self._optics.make_room()
             elif self.request.sample.location is not None:  # it is there already: nobody comes near the detector
@@ -297,6 +302,9 @@ class Collection:
                     if (ring := self.beamline.ring) is not None:
                         nursery.start_soon(self._watch, ring.wait_for_loss, Event.BEAM_LOST, "")
                     await self._readiness.get_ready()
+                    if self._store is not None and not self._is_described:
+                        await self._store.describe()
+                        self._is_described = True
                     await self._commit()
                     if (shutter := self.beamline.safety_shutter) is not None:
                         complaint = "it closed while images were being taken: was the hutch opened?"
@@ -304,8 +312,8 @@ class Collection:
                     setting = self._setting()
                     while not self._progress.is_complete:
                         await self._progress.take_next(setting)
-                        if self._journal is not None:
-                            await self._journal.flush()
+                        if setting.commit is not None:
+                            await setting.commit()
                     nursery.cancel_scope.cancel()
             if self._store is not None:
                 await self._store.finish()
@@ -380,23 +388,21 @@ class Collection:
             shutterless=self.plan.shutterless,
             passes=self.plan.passes,
             sink=self._store,
+            commit=None if self._journal is None else self._journal.flush,
         )
 
     async def _pause(self) -> None:
         """Beam off and verified, motion stopped, complete images stored, detector ready to be armed again."""
-        fast, goniometer, detector = self.beamline.fast_shutter, self.beamline.goniometer, self.beamline.detector
-        if fast is not None:
-            await fast.close()
-            if not await fast.is_closed():
-                raise DeviceError("fast_shutter", "commanded closed, but its read-back denies it")
-        if goniometer is not None:
-            await goniometer.stop()
-        if detector is not None:
-            await detector.disarm()
+        self._require(await safing.pause(self.beamline, self._report_safing))
         await self._progress.salvage()
         if self._store is not None:
             await self._store.refresh_masters()
         await self._commit()
+
+    def _require(self, failures: tuple[str, ...]) -> None:
+        """Go no further unless every step was verified."""
+        if failures:
+            raise SafingError(failures)
 
     async def _keep_what_is_complete(self) -> None:
         """On the way out: images and master files. What fails is told, and stops nothing."""
@@ -447,8 +453,13 @@ async def collect(
     directory: Path | None = None,
     observers: Observers | None = None,
     first_of_list: bool = False,
+    started: Callable[[Collection], None] | None = None,
 ) -> Result:
-    """Collect one crystal: check, run, make safe. See `Collection` for parameters and errors."""
+    """Collect one crystal: check, run, make safe. See `Collection` for parameters and errors.
+
+    `started` is handed the collection before it runs, for whoever wants to abort, hold or acknowledge it. In FAULT the
+    run waits for `Collection.acknowledge`.
+    """
     collection = Collection(
         beamline=beamline,
         request=request,
@@ -456,4 +467,6 @@ async def collect(
         observers=observers or Observers(),
         first_of_list=first_of_list,
     )
+    if started is not None:
+        started(collection)
     return await collection.run()

@@ -6,7 +6,8 @@ complete and how many are safely stored. Makes nothing safe: whatever stops it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
@@ -31,6 +32,11 @@ ANGLE_TOLERANCE_DEG = 0.01
 #: Assumed: what a killed process may lose, against the cost of a file.
 GROUP_IMAGES = 100
 GROUP_S = 10.0
+#: Longest waits of a wedge's states, besides the exposure itself. Assumed, but for arming: public EIGER clients allow
+#: 120 s.
+ARMING_LIMIT_S = 120.0
+RUN_UP_LIMIT_S = 30.0
+DRAINING_LIMIT_S = 120.0
 #: A wedge that lasts longer is stored while it is being exposed; a shorter one right after. Assumed: below this the
 #: work of reading beside the exposure costs more than the wait saves.
 STORE_WHILE_EXPOSING_S = 2.0
@@ -60,6 +66,8 @@ class Setting:
     shutterless: bool
     passes: int
     sink: ImageSink | None
+    #: Puts what has been told on disk; None where nothing is kept.
+    commit: Callable[[], Awaitable[None]] | None
 
 
 @attrs.define(eq=False)
@@ -82,6 +90,12 @@ class WedgeRun:
     _omega_start_deg: float = attrs.field(init=False)
     #: In shuttered mode, the exposures (image by image, pass by pass) that have been made.
     _exposures: int = attrs.field(init=False, default=0)
+    #: The rotation is over and was what was asked for.
+    _exposed: bool = attrs.field(init=False, default=False)
+    #: One scope for the whole wedge, whose deadline each state puts anew: nothing may hang with the beam on.
+    _limit: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _limit_s: float = attrs.field(init=False, default=math.inf)
+    _doing: State = attrs.field(init=False, default=State.PLANNED)
     _all_stored: trio.Event | None = attrs.field(init=False, default=None)
     _nursery: trio.Nursery | None = attrs.field(init=False, default=None)
 
@@ -114,18 +128,34 @@ class WedgeRun:
                 State.DRAINING: self._draining,
             },
         )
+        ended = State.INTERRUPTED
         try:
-            if wedge.images * wedge.exposure_s <= STORE_WHILE_EXPOSING_S:
-                return await driver.run()
-            return await self._take_storing_meanwhile(driver)
+            with self._limit:
+                if wedge.images * wedge.exposure_s <= STORE_WHILE_EXPOSING_S:
+                    ended = await driver.run()
+                else:
+                    ended = await self._take_storing_meanwhile(driver)
         finally:
             self.beam_goes_off()
+        if self._limit.cancelled_caught:
+            self._spoilt = self._spoilt or not self._exposed
+            limit = f"no answer within {self._limit_s:g} s while {self._doing.name}"
+            self.failure = DeviceError("goniometer or detector", limit)
+        return ended
 
     async def _take_storing_meanwhile(self, driver: Driver[State, Event]) -> State:
         self._all_stored = trio.Event()
         with one_failure_as_itself():
-            async with trio.open_nursery() as self._nursery:
-                return await driver.run()
+            async with trio.open_nursery() as self._nursery:  # owns the task that stores, begun once armed
+                ended = await driver.run()
+                if ended is not State.TAKEN:  # its images are not what was asked for, and may never come
+                    self._nursery.cancel_scope.cancel()
+        return ended
+
+    def _enter(self, state: State, limit_s: float) -> None:
+        """From now on the wedge does `state`, and may take so long for it."""
+        self._doing, self._limit_s = state, limit_s
+        self._limit.deadline = trio.current_time() + limit_s
 
     def beam_goes_off(self) -> None:
         """Count what is complete: what the detector completes from now on, while tasks unwind, is taken in the dark."""
@@ -149,6 +179,7 @@ class WedgeRun:
 
     async def _arming(self) -> Event:
         setting, wedge = self.setting, self.wedge
+        self._enter(State.ARMING, ARMING_LIMIT_S)
         shuttered = not setting.shutterless
         acquisition = Acquisition(
             images=wedge.images,
@@ -170,16 +201,19 @@ class WedgeRun:
         return Event.ARMED
 
     async def _running_up(self) -> Event:
+        self._enter(State.RUNNING_UP, RUN_UP_LIMIT_S)
         try:
             if self._exposures:
                 self._sweep = self._next_sweep()
                 await self.setting.goniometer.prepare_sweep(self._sweep)
             await self.setting.goniometer.begin_sweep()
         except DeviceError as error:
+            self._spoilt = True
             return self._failed(error)
         return Event.AT_SPEED
 
     async def _exposing(self) -> Event:
+        self._enter(State.EXPOSING, self._sweep.duration_s + RUN_UP_LIMIT_S)
         try:
             await self.setting.goniometer.finish_sweep()
         except DeviceError as error:
@@ -187,10 +221,12 @@ class WedgeRun:
             return self._failed(error)
         self._exposures += 1
         if self.setting.shutterless or self._exposures == self.wedge.images * self.setting.passes:
+            self._exposed = True
             return Event.EXPOSED
         return Event.IMAGE_EXPOSED
 
     async def _draining(self) -> Event:
+        self._enter(State.DRAINING, DRAINING_LIMIT_S)
         try:
             if self._all_stored is not None:
                 await self._all_stored.wait()
@@ -227,6 +263,8 @@ class WedgeRun:
         """Read out and store the images with indices `first` to ``stop - 1``; they appear together."""
         setting, wedge = self.setting, self.wedge
         block = await setting.detector.read_out(first, stop - first, with_images=sink is not None)
+        if self._spoilt:
+            raise DeviceError("goniometer", "the rotation went wrong: its images are refused")
         omega_deg = block.omega_deg
         if len(omega_deg) != stop - first:
             raise DeviceError("detector", f"{len(omega_deg)} images came of the {stop - first} that were complete")
@@ -242,6 +280,8 @@ class WedgeRun:
             omega_recorded_deg=round(omega_deg[0], 6),
             file=file,
         )
+        if setting.commit is not None:
+            await setting.commit()
 
     def _check_angles(self, first_image: int, recorded_deg: Sequence[float]) -> None:
         """Refuse images that were not taken at the angles asked for."""

@@ -15,7 +15,10 @@ import trio
 from fsmcollect.beamline import Beamline
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
-from fsmcollect.together import together
+from fsmcollect.together import answered, together
+
+#: Longest wait for any one of the optics. Assumed: several times the longest travel.
+MOVE_LIMIT_S = 300.0
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -63,8 +66,12 @@ class Optics:
         self._keeps_mm = changer.needs_distance_mm
         if stage is None:
             return
-        if await stage.read_distance_mm() < changer.needs_distance_mm:
-            await stage.move(max(changer.needs_distance_mm, self.targets.distance_mm or 0.0))
+        here_mm = await stage.read_distance_mm()
+        if here_mm < changer.needs_distance_mm:
+            if self.targets.distance_mm is None:  # nobody asked for another: it goes back to where it stood
+                self.targets.distance_mm = here_mm
+            away_mm = max(changer.needs_distance_mm, self.targets.distance_mm)
+            await answered("detector_stage", MOVE_LIMIT_S, stage.move(away_mm))
             self.observers.emit(StepDone, step="detector makes room for the sample changer")
 
     async def arrived(self) -> None:
@@ -76,7 +83,7 @@ class Optics:
     async def _run(self) -> None:
         with self._scope:
             try:
-                await together(self._distance, self._energy, self._transmission, self._aperture)
+                await together(self._distance, self._energy_and_transmission, self._aperture)
             except Exception as error:  # noqa: BLE001
                 self._failure = error
         self._ended.set()
@@ -87,20 +94,26 @@ class Optics:
             return
         if target_mm < self._keeps_mm and not self._room_is_free.is_set():
             await self._room_is_free.wait()
-        await stage.move(target_mm)
+        await answered("detector_stage", MOVE_LIMIT_S, stage.move(target_mm))
         self.observers.emit(StepDone, step="detector distance", detail=f"{target_mm:g} mm")
+
+    async def _energy_and_transmission(self) -> None:
+        # One after the other: which absorbers let a fraction through depends on the energy.
+        await self._energy()
+        await self._transmission()
 
     async def _energy(self) -> None:
         if self.beamline.monochromator is not None and self.targets.energy_ev is not None:
-            await self.beamline.monochromator.move(self.targets.energy_ev)
+            await answered("monochromator", MOVE_LIMIT_S, self.beamline.monochromator.move(self.targets.energy_ev))
             self.observers.emit(StepDone, step="energy", detail=f"{self.targets.energy_ev:g} eV")
 
     async def _transmission(self) -> None:
         if self.beamline.attenuator is not None and self.targets.transmission_frac is not None:
-            await self.beamline.attenuator.set_transmission(self.targets.transmission_frac)
+            change = self.beamline.attenuator.set_transmission(self.targets.transmission_frac)
+            await answered("attenuator", MOVE_LIMIT_S, change)
             self.observers.emit(StepDone, step="transmission", detail=f"{self.targets.transmission_frac:g}")
 
     async def _aperture(self) -> None:
         if self.beamline.aperture is not None and self.targets.aperture_um is not None:
-            await self.beamline.aperture.select(self.targets.aperture_um)
+            await answered("aperture", MOVE_LIMIT_S, self.beamline.aperture.select(self.targets.aperture_um))
             self.observers.emit(StepDone, step="aperture", detail=f"{self.targets.aperture_um:g} um")

@@ -10,11 +10,17 @@ from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.safing import Step
+from fsmcollect.together import answered
+
+#: Longest waits. Assumed: several times what healthy devices need.
+SHUTTER_LIMIT_S = 60.0
+DARK_LIMIT_S = 60.0
+GAINS_LIMIT_S = 60.0
 
 
 @attrs.define(eq=False, kw_only=True)
 class Readiness:
-    """Makes a beamline ready to expose, the first time wholly, after a hold only in what a hold undoes."""
+    """Makes a beamline ready to expose: the first time wholly, after a hold what may have changed meanwhile."""
 
     beamline: Beamline
     optics: Optics
@@ -35,15 +41,16 @@ class Readiness:
         """
         if not self._ready_once:
             await self.optics.arrived()
-            await self._check_surroundings()
+        await self._check_surroundings()
+        if not self._ready_once:
             await self._take_dark()
-            if self.beamline.detector_cover is not None:
-                await self.beamline.detector_cover.open()
+            if (cover := self.beamline.detector_cover) is not None:
+                await answered("detector_cover", SHUTTER_LIMIT_S, cover.open())
                 self.observers.emit(StepDone, step="detector cover open")
-        if self.beamline.safety_shutter is not None:
-            await self.beamline.safety_shutter.open()
+        if (shutter := self.beamline.safety_shutter) is not None:
+            await answered("safety_shutter", SHUTTER_LIMIT_S, shutter.open())
             self.observers.emit(StepDone, step="safety shutter open")
-        if not self._ready_once and self.beamline.diodes is not None:
+        if self.beamline.diodes is not None:
             await self._adjust_gains(self.beamline.diodes)
         self._ready_once = True
 
@@ -59,7 +66,8 @@ class Readiness:
 
     async def _take_dark(self) -> None:
         if self.beamline.detector is not None and self.dark_exposure_s is not None:
-            await self.beamline.detector.take_dark(self.dark_exposure_s)
+            dark = self.beamline.detector.take_dark(self.dark_exposure_s)
+            await answered("detector", self.dark_exposure_s + DARK_LIMIT_S, dark)
             self.observers.emit(StepDone, step="dark image", detail=f"{self.dark_exposure_s:g} s")
 
     async def _adjust_gains(self, diodes: Diodes) -> None:
@@ -74,5 +82,5 @@ class Readiness:
         if not self.restore:  # else a hold came in between, and what they were before the run is known
             step = Step(name="diode gains put back", command=put_back, is_verified=are_back, deadline_s=10.0)
             self.restore.append(step)
-        await diodes.adjust_gains()
+        await answered("diodes", GAINS_LIMIT_S, diodes.adjust_gains())
         self.observers.emit(StepDone, step="diode gains")

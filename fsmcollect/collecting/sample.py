@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
+from fsmcollect import limits
 from fsmcollect.beamline import Beamline, Question
 from fsmcollect.collecting.centring import Centring, CentringFailed
 from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.request import CentringMethod, Request
+from fsmcollect.together import answered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Longest wait for the robot. Assumed: ten times a usual exchange.
 ROBOT_TIMEOUT_S = 300.0
+#: Longest waits for other devices. Assumed: several times the longest they need.
+MOVE_LIMIT_S = 120.0
+BACKLIGHT_LIMIT_S = 30.0
+CAMERA_LIMIT_S = 30.0
 #: Longest wait for a person to mount a sample by hand. Assumed: half an hour.
 PERSON_TIMEOUT_S = 1800.0
 
@@ -65,10 +71,7 @@ class Sample:
         if await changer.read_loaded() == location:
             self.observers.emit(StepDone, step="sample mounted", detail=f"{location}, already there")
             return
-        with trio.move_on_after(ROBOT_TIMEOUT_S) as limit:
-            await changer.load(location)
-        if limit.cancelled_caught:
-            raise DeviceError("sample_changer", f"{location} was not mounted within {ROBOT_TIMEOUT_S:g} s")
+        await answered("sample_changer", ROBOT_TIMEOUT_S, changer.load(location))
         loaded = await changer.read_loaded()
         if loaded != location:
             raise DeviceError("sample_changer", f"{location} was asked for, but {loaded or 'nothing'} is mounted")
@@ -86,18 +89,20 @@ class Sample:
         """
         request, goniometer = self.request, self.beamline.goniometer
         if request.positions and goniometer is not None:
-            await goniometer.move(request.positions)
+            await answered("goniometer", MOVE_LIMIT_S, goniometer.move(request.positions))
             self.observers.emit(StepDone, step="goniometer positions")
-        looks = request.centring.method is CentringMethod.AUTO or request.snapshots.count > 0
-        if looks and self.beamline.backlight is not None:
-            await self.beamline.backlight.move_in()
+        asked = request.centring
+        looks = asked.method is not CentringMethod.NONE or asked.validate or request.snapshots.count > 0
+        backlight = self.beamline.backlight
+        if looks and backlight is not None:
+            await answered("backlight", BACKLIGHT_LIMIT_S, backlight.move_in())
         await self._centre()
         if request.centring.validate:
             await self._centring().ask(Question.VALIDATE_CENTRING, request.centring.timeout_s)
             self.observers.emit(StepDone, step="centring validated")
         await self._take_snapshots()
-        if self.beamline.backlight is not None:
-            await self.beamline.backlight.move_out()
+        if backlight is not None:
+            await answered("backlight", BACKLIGHT_LIMIT_S, backlight.move_out())
 
     async def _centre(self) -> None:
         asked = self.request.centring
@@ -120,10 +125,10 @@ class Sample:
         camera, goniometer, count = self.beamline.camera, self.beamline.goniometer, self.request.snapshots.count
         if camera is None or goniometer is None:
             return
-        for number in range(count):
-            omega_deg = float(self.request.sweep.omega_start_deg) + 90.0 * number
-            await goniometer.move({"omega_deg": omega_deg})
-            picture = await camera.snapshot()
+        angles_deg = limits.snapshot_angles_deg(self.request, goniometer)
+        for number, omega_deg in enumerate(angles_deg[:count]):
+            await answered("goniometer", MOVE_LIMIT_S, goniometer.move({"omega_deg": omega_deg}))
+            picture = await answered("camera", CAMERA_LIMIT_S, camera.snapshot())
             if self.store is not None:
                 await self.store.store_snapshot(number + 1, picture)
             self.observers.emit(StepDone, step="snapshot", detail=f"omega {omega_deg:g} deg")

@@ -7,6 +7,7 @@ Owns where they go, which images exist already, and the threads in which they ar
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import shutil
 import threading
@@ -18,9 +19,10 @@ import attrs
 
 from fsmcollect import images, limits
 from fsmcollect.beamline import Beamline, FrameBlock
+from fsmcollect.collecting.conditions import Conditions, read_conditions
 from fsmcollect.collecting.exposing import images_together
-from fsmcollect.errors import DeviceError, InvalidRequest, Problem
-from fsmcollect.images.storage import storage_error
+from fsmcollect.errors import DeviceError, InvalidRequest, Problem, StorageError
+from fsmcollect.images.storage import make_directories
 from fsmcollect.journal import FILE_NAME
 from fsmcollect.realwork import in_thread
 from fsmcollect.request import Request
@@ -52,6 +54,9 @@ class Store:
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     #: The run is on its way out: an opening that an abort gave up must not begin any more.
     _finishing: bool = attrs.field(init=False, default=False)
+    #: When the first image began that exists already, and when the last one was stored; ISO 8601, empty for never.
+    _first_began: str = attrs.field(init=False, default="")
+    _last_stored: str = attrs.field(init=False, default="")
 
     @classmethod
     def checked(cls, base: Path, request: Request, plan: Plan, beamline: Beamline) -> Store:
@@ -121,8 +126,11 @@ class Store:
         yield from self._space_problems()
 
     def _space_problems(self) -> Iterator[Problem]:
-        needed = sum(images.expected_bytes(series) for series in self._described(None).values())
+        described = self._described(Conditions()).values()
+        needed = sum(map(images.expected_bytes, described))
         free = shutil.disk_usage(_nearest_existing(self.directory)).free
+        if needed > free and self.request.files.skip_existing:
+            needed = sum(math.ceil(images.expected_bytes(s) * self._missing_frac(s)) for s in described)
         if needed > free:
             yield Problem(
                 field="files.directory",
@@ -130,6 +138,14 @@ class Store:
                 allowed=f"the disk of {self.directory} has {free / 1e6:,.0f} MB free, and {self.plan.images:,} images "
                 f"may take {needed / 1e6:,.0f} MB: free space, or choose another disk",
             )
+
+    def _missing_frac(self, series: images.Series) -> float:
+        """How much of a series is still to be taken."""
+        try:
+            there = sum(stop - first for first, stop in images.existing_images(self.directory, series.stem))
+        except StorageError:  # told when the run opens, in its own words
+            there = 0
+        return max(0.0, 1.0 - there / series.images)
 
     # -- during the run -----------------------------------------------------------------------------------------------
 
@@ -139,12 +155,23 @@ class Store:
         Raises
         ------
         StorageError
-            The disk refused, or existing images belong to another plan.
+            The disk refused, or existing images belong to another plan or another experiment.
         """
-        stage = self.beamline.detector_stage
-        here_mm = await stage.read_distance_mm() if stage is not None else None
-        self._series = self._described(here_mm)
+        self._series = self._described(await read_conditions(self.beamline))
         return await in_thread(self._open_locked)
+
+    async def describe(self) -> None:
+        """The first image is about to begin: read back what holds now, and say that in the files.
+
+        Raises
+        ------
+        DeviceError
+            A device does not answer.
+        StorageError
+            The disk refused.
+        """
+        self._series = self._described(await read_conditions(self.beamline), began=self._first_began or _now())
+        await self.refresh_masters()
 
     def _open_locked(self) -> tuple[Wedge, ...]:
         with self._lock:
@@ -153,15 +180,14 @@ class Store:
     def _open(self) -> tuple[Wedge, ...]:
         for path in (self.directory, self.process_directory):
             if path is not None:
-                try:
-                    path.mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    raise storage_error("make the directory", path, error) from error
+                make_directories(path)
         existing: dict[str, ImageRanges] = {}
         found: dict[str, tuple[images.Part, ...]] = {}
         for name, series in self._series.items():
             images.remove_leftovers(self.directory, name)
             found[name] = images.check_parts(series, images.existing_parts(self.directory, name))
+            if found[name]:
+                self._check_experiment(series)
             existing[name] = ImageRanges((part.first_image, part.stop) for part in found[name])
         # Only now: the masters of another plan's images are never written over.
         self._parts = {name: {part.first_image: part for part in parts} for name, parts in found.items()}
@@ -169,6 +195,17 @@ class Store:
         if left:
             self._write_masters(finished=False)
         return left
+
+    def _check_experiment(self, series: images.Series) -> None:
+        there = images.series_from_files(self.directory, series.stem)[0].experiment
+        beam = self.request.beam
+        images.check_experiment(
+            series,
+            there,
+            distance_asked=beam.detector_distance_mm is not None or beam.resolution_a is not None,
+            transmission_asked=beam.transmission_frac is not None,
+        )
+        self._first_began = min(self._first_began or there.start_time, there.start_time)
 
     def groups(self, wedge: Wedge, first: int, stop: int) -> Iterator[tuple[int, int]]:
         """How images `first` to ``stop - 1`` of `wedge` (their numbers) are divided among files."""
@@ -188,6 +225,7 @@ class Store:
                 parts[first_image] = images.write_data_file(
                     self._series[name], first_image, block.chunks, block.omega_deg
                 )
+                self._last_stored = _now()
             return parts[first_image].file
 
     async def store_snapshot(self, number: int, picture: npt.NDArray[np.uint8]) -> None:
@@ -218,29 +256,35 @@ class Store:
         for name, series in self._series.items():
             parts = tuple(self._parts[name].values())
             whole = sum(part.images for part in parts) == series.images
-            images.write_master(series, parts, finished=finished, end_time=_now() if finished and whole else None)
+            ended = (self._last_stored or None) if finished and whole else None
+            images.write_master(series, parts, finished=finished, end_time=ended)
 
-    def _described(self, distance_mm: float | None) -> dict[str, images.Series]:
-        """Each series of the plan as its files describe it."""
+    def _described(self, conditions: Conditions, *, began: str = "") -> dict[str, images.Series]:
+        """Each series of the plan as its files describe it.
+
+        Before the first image (`began` is empty) what was asked goes before what the devices say, for they may still
+        move; then what they say is what was there.
+        """
         request, config, detector = self.request, self.beamline.config, self.beamline.detector
         if detector is None:
             raise DeviceError("beamline", "no detector")
-        asked_mm = limits.target_distance_mm(request, self.beamline)
-        transmission = request.beam.transmission_frac
-        flux = config.full_flux_ph_s
+        known = conditions if began else attrs.evolve(conditions, **self._asked())
+        transmission = known.transmission_frac
         experiment = images.Experiment(
             sample_name=request.sample.name or request.files.prefix,
             detector=detector.info,
             beamline=config,
-            detector_distance_mm=asked_mm or distance_mm or config.fixed_distance_mm or 0.0,
-            energy_ev=limits.target_energy_ev(request, self.beamline),
+            detector_distance_mm=known.distance_mm or config.fixed_distance_mm or 0.0,
+            energy_ev=known.energy_ev or limits.target_energy_ev(request, self.beamline),
             exposure_s=self.plan.exposure_s,
-            start_time=_now(),
+            start_time=began or _now(),
             transmission_frac=transmission,
-            flux_ph_s=None if flux is None else flux * (1.0 if transmission is None else transmission),
-            beam_size_um=config.beam_size_um,
-            kappa_deg=request.positions.get("kappa_deg"),
-            phi_deg=request.positions.get("phi_deg"),
+            flux_ph_s=config.flux_ph_s(transmission, known.ring_current_ma),
+            beam_size_um=(known.aperture_um, known.aperture_um) if known.aperture_um else config.beam_size_um,
+            temperature_k=known.temperature_k,
+            kappa_deg=known.kappa_deg,
+            phi_deg=known.phi_deg,
+            omega_axis=config.omega_axis,
         )
         described: dict[str, images.Series] = {}
         for series in self.plan.series:
@@ -259,6 +303,19 @@ class Store:
                 images_per_file=images_together(self.plan.exposure_s),
             )
         return described
+
+    def _asked(self) -> dict[str, float]:
+        """What the request says of the conditions."""
+        beam, positions = self.request.beam, self.request.positions
+        asked = {
+            "distance_mm": limits.target_distance_mm(self.request, self.beamline),
+            "energy_ev": beam.energy_ev,
+            "transmission_frac": beam.transmission_frac,
+            "aperture_um": beam.aperture_um,
+            "kappa_deg": positions.get("kappa_deg"),
+            "phi_deg": positions.get("phi_deg"),
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 def _now() -> str:

@@ -284,6 +284,39 @@ def check_parts(series: Series, parts: Iterable[Part]) -> tuple[Part, ...]:
     return ordered
 
 
+def check_experiment(series: Series, found: Experiment, *, distance_asked: bool, transmission_asked: bool) -> None:
+    """Do nothing where images that exist were taken as the series is asked to be.
+
+    Parameters
+    ----------
+    found : Experiment
+        Of the images that exist, as `series_from_files` gives it: read back from devices, so not quite what was asked.
+    distance_asked, transmission_asked : bool
+        Compare these too.
+
+    Raises
+    ------
+    StorageError
+        They belong to another experiment: one master must not describe both.
+    """
+    asked = series.experiment
+    compared = [
+        ("energy_ev", asked.energy_ev, found.energy_ev, 0.001, "eV"),
+        ("exposure_s", asked.exposure_s, found.exposure_s, 1e-6, "s"),
+    ]
+    if distance_asked:
+        compared.append(("detector_distance_mm", asked.detector_distance_mm, found.detector_distance_mm, 0.005, "mm"))
+    if transmission_asked and asked.transmission_frac is not None and found.transmission_frac is not None:
+        compared.append(("transmission_frac", asked.transmission_frac, found.transmission_frac, 0.02, ""))
+    for name, wanted, there, tolerance, unit in compared:
+        if abs(wanted - there) > tolerance * max(abs(wanted), abs(there)):
+            raise StorageError(
+                f"images of {series.stem} in {series.directory} were taken with {name} = {there:g} {unit}".rstrip()
+                + f"; asked for is {wanted:g} {unit}".rstrip()
+                + ": move the files away or choose another prefix or run number"
+            )
+
+
 def refuse_doubles(directory: Path, ordered: Sequence[Part]) -> None:
     """Raise StorageError where two files hold the same image: nobody can know which one is meant."""
     for before, after in itertools.pairwise(ordered):

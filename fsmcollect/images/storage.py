@@ -132,7 +132,7 @@ def replacing(path: Path) -> Generator[Sink]:
         # Content before name, name before anybody is told: a file that has its name is complete.
         os.fsync(descriptor)
         temporary.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -154,9 +154,29 @@ def remove(path: Path) -> None:
     """
     try:
         path.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise storage_error("remove", path, error) from error
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory and what is missing above it, each entry on the disk when this returns.
+
+    Raises
+    ------
+    StorageError
+        The disk refused.
+    """
+    missing: list[Path] = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        try:
+            directory.mkdir(exist_ok=True)
+            sync_directory(directory.parent)
+        except OSError as error:
+            raise storage_error("make the directory", directory, error) from error
 
 
 def names_in(directory: Path) -> list[str]:
@@ -175,7 +195,8 @@ def names_in(directory: Path) -> list[str]:
         raise storage_error("read", directory, error) from error
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the directory's entries on the disk. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

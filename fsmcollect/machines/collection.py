@@ -1,6 +1,6 @@
 """The collection machine: one crystal, from an idle beamline back to an idle beamline.
 
-Owns the rows. What is done in each state is in `fsmcollect.collect`; how the beamline is made safe, in
+Owns the rows. What is done in each state is in `fsmcollect.collecting`; how the beamline is made safe, in
 `fsmcollect.safing`.
 """
 
@@ -59,6 +59,7 @@ COLLECTION = Table(
     urgent={
         Event.ABORT: _RUNNING,
         Event.SKIP: frozenset(_WORKING),
+        Event.FAILED: frozenset({State.OSCILLATING}),
         Event.BEAM_LOST: frozenset({State.OSCILLATING}),
         Event.HOLD: frozenset({State.OSCILLATING, State.HOLDING, State.HOLDING_FOR_BEAM}),
     },
@@ -69,8 +70,8 @@ COLLECTION = Table(
             State.IDLE,
             Event.START,
             State.MOUNTING,
-            guard="beamline_free",
-            why="a checked request; no other run owns the beamline and no fault is latched on it",
+            guard="beamline_claimed",
+            why="a checked request, and this run owns the beamline: no other does and no fault is latched on it",
         ),
         Row(State.MOUNTING, Event.MOUNTED, State.CENTRING, why="the sample asked for is on the goniometer"),
         Row(

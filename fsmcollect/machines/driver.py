@@ -65,9 +65,12 @@ class Driver(Generic[S, E]):
 
         A row that stays is heard at once and disturbs no activity. Any other cancels the present activity and beats the
         event that the activity may return at the same instant. An urgent one turns the beam off, whatever its row.
+        One that comes before `run` is kept where the state after the start must answer it: a stop is never lost.
         """
+        if self._scope is None:
+            return not self._has_run and self._remember(event)
         row = self.engine.answers(event)
-        if row is None or self._scope is None:
+        if row is None:
             return False
         if event in self.engine.table.urgent:
             self._alarm.set()
@@ -76,6 +79,14 @@ class Driver(Generic[S, E]):
         else:
             self._pending.append(event)
             self._scope.cancel()
+        return True
+
+    def _remember(self, event: E) -> bool:
+        table = self.engine.table
+        start = table.row(table.initial, table.start)
+        if start is None or start.dest not in table.urgent.get(event, ()):
+            return False
+        self._pending.append(event)
         return True
 
     @trio.lowlevel.enable_ki_protection

@@ -52,6 +52,7 @@ CONFIG = BeamlineConfig(
     shutter_opening_s=FAST_OPENING_S,
     min_exposure_s=0.0002,  # assumed: 5 kHz, within what the detector can do
     full_flux_ph_s=1e12,  # assumed
+    full_flux_at_ma=300.0,  # where the simulated ring begins
     beam_size_um=(50.0, 50.0),  # assumed
     undulators=("U20",),  # assumed
     focusing_optic="simulated mirrors",

@@ -180,12 +180,19 @@ def test_an_abort_after_the_last_image_while_closing_never_ends_as_done() -> Non
     assert play.reported == play.planned
 
 
-def test_before_and_after_a_run_there_is_nothing_to_abort() -> None:
-    play = Play(INVERSE)
-    assert not play.collection.abort()
-    play.run()
+def test_after_a_run_there_is_nothing_to_abort() -> None:
+    play = Play(INVERSE).run()
     assert not play.collection.abort()
     play.check("done")
+
+
+def test_an_abort_before_the_run_is_not_lost() -> None:
+    play = Play(INVERSE)
+    assert play.collection.abort()
+    play.run()
+    play.check("aborted")
+    assert play.reported == []
+    assert "load 1:5" not in [text for _, text in play.commands("sample_changer")]
 
 
 def test_an_observer_that_aborts_at_the_first_event_stops_it_before_anything_moves() -> None:

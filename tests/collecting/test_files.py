@@ -78,7 +78,7 @@ def test_where_every_image_exists_nothing_moves_and_the_run_is_skipped(tmp_path:
     assert play.states == ["MOUNTING", "CLOSING", "IDLE"]
     assert play.reported == []
     noted = {text for _, (source, text) in play.lines if source in set(ROLES)}
-    assert noted == {"close", "stop", "disarm", "to closed"}, "all is commanded to be safe, and nothing else"
+    assert noted == {"close", "stop", "disarm", "to closed", "to out"}, "all is commanded to be safe, and nothing else"
 
 
 def test_what_exists_is_refused_before_anything_moves_unless_it_may_be_skipped(tmp_path: Path) -> None:

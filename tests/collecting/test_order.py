@@ -98,7 +98,8 @@ def test_the_safety_shutter_opens_only_after_centring_and_the_cover_before_it() 
     centred_us = next(move.t_us for move in play.of(Moved) if move.event == "CENTRED")
     assert centred_us <= play.instant("detector_cover", "to open") < play.instant("safety_shutter", "open")
     assert play.instant("safety_shutter", "open") < play.instant("fast_shutter", "gate open")
-    assert play.instant("safety_shutter", "close") > max(event.t_us for event in play.of(ImagesTaken)) - 1
+    last_us, note = play.commands("safety_shutter")[-1]
+    assert (note, last_us >= max(event.t_us for event in play.of(ImagesTaken))) == ("close", True)
     assert play.commands("detector_cover")[-1][1] == "at closed"
 
 
@@ -292,7 +293,6 @@ def test_a_second_run_on_a_busy_beamline_is_refused_and_the_first_goes_on_unharm
                 await intruder.run()
             except BeamlineBusy as busy:
                 refusals.append(str(busy))
-            assert not intruder.abort()
             await trio.sleep(2.0)
         assert events == []
 

@@ -80,4 +80,4 @@ def test_only_a_whole_collection_ends_as_done() -> None:
 def test_a_start_is_guarded_by_the_beamline_being_free() -> None:
     row = COLLECTION.row(State.IDLE, Event.START)
     assert row is not None
-    assert row.guard == "beamline_free"
+    assert row.guard == "beamline_claimed"

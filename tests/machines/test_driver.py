@@ -58,7 +58,7 @@ class World:
             S.CLOSING: self.takes(1, E.SAFE),
             S.FAULT: waits,
         }
-        engine = Engine(COLLECTION, guards={"beamline_free": lambda: True}, log=self._heard)
+        engine = Engine(COLLECTION, guards={"beamline_claimed": lambda: True}, log=self._heard)
         self.driver = Driver(engine, usual | self.activities, beam_off=self.beam_off)
 
     def takes(self, seconds: float, event: E) -> Activity:
@@ -167,11 +167,11 @@ def test_a_state_without_an_activity_is_refused_before_anything_runs() -> None:
 
 def test_a_start_that_its_guard_refuses_raises_and_can_be_tried_again() -> None:
     world, free = World(), False
-    world.driver.engine.guards = {"beamline_free": lambda: free}
+    world.driver.engine.guards = {"beamline_claimed": lambda: free}
     with pytest.raises(IllegalEvent, match="START cannot happen in IDLE"):
         world.run()
     assert world.trace == []
-    assert not world.driver.request(E.ABORT)
+    assert not world.driver.request(E.RESUME)
     free = True
     world.run()
     assert world.outcome is Outcome.DONE
@@ -301,9 +301,19 @@ def test_a_request_without_a_row_answers_false_and_changes_nothing() -> None:
     assert world.outcome is Outcome.DONE
 
 
-def test_before_and_after_a_run_every_request_answers_false() -> None:
+def test_a_stop_that_comes_before_the_run_ends_it_before_any_activity_has_begun() -> None:
+    for event, outcome in ((E.ABORT, Outcome.ABORTED), (E.SKIP, Outcome.SKIPPED)):
+        world = World()
+        assert world.driver.request(event)
+        world.run()
+        assert world.outcome is outcome
+        assert world.state is S.IDLE
+        assert world.way[:2] == ["START>MOUNTING", f"{event.name}>CLOSING"]
+
+
+def test_before_a_run_only_a_stop_is_kept_and_after_it_every_request_answers_false() -> None:
     world = World()
-    assert not any(world.driver.request(event) for event in E)
+    assert not any(world.driver.request(event) for event in set(E) - {E.ABORT, E.SKIP})
     world.run()
     assert not any(world.driver.request(event) for event in E)
     assert world.state is S.IDLE

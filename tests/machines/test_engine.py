@@ -83,14 +83,14 @@ def test_a_row_whose_guard_is_false_does_not_exist() -> None:
 
 def test_a_guard_is_asked_every_time() -> None:
     free = False
-    engine = Engine(COLLECTION, guards={"beamline_free": lambda: free})
+    engine = Engine(COLLECTION, guards={"beamline_claimed": lambda: free})
     assert engine.answers(E.START) is None
     free = True
     assert engine.fire(E.START) is S.MOUNTING
 
 
 def test_a_guard_without_a_predicate_is_refused_when_the_engine_is_made() -> None:
-    with pytest.raises(TableError, match="no predicate for guard beamline_free"):
+    with pytest.raises(TableError, match="no predicate for guard beamline_claimed"):
         Engine(COLLECTION)
 
 

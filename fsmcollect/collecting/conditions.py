@@ -1,0 +1,62 @@
+"""What holds when the first image begins, read back from the devices: it goes into the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from fsmcollect.beamline import Beamline
+
+
+@attrs.frozen(kw_only=True)
+class Conditions:
+    """What was there, not what was asked. None: the beamline has no device that would know.
+
+    Attributes
+    ----------
+    distance_mm, energy_ev : float or None
+        Of the detector stage and the monochromator.
+    transmission_frac : float or None
+    aperture_um : float or None
+        Diameter.
+    temperature_k : float or None
+        Of the gas at the sample.
+    ring_current_ma : float or None
+    kappa_deg, phi_deg : float or None
+        None where the goniometer has no such axis.
+    """
+
+    distance_mm: float | None = None
+    energy_ev: float | None = None
+    transmission_frac: float | None = None
+    aperture_um: float | None = None
+    temperature_k: float | None = None
+    ring_current_ma: float | None = None
+    kappa_deg: float | None = None
+    phi_deg: float | None = None
+
+
+async def read_conditions(beamline: Beamline) -> Conditions:
+    """Ask every device that knows something about the experiment.
+
+    Raises
+    ------
+    DeviceError
+        One does not answer.
+    """
+    stage, monochromator, attenuator = beamline.detector_stage, beamline.monochromator, beamline.attenuator
+    aperture, cryo_stream, ring = beamline.aperture, beamline.cryo_stream, beamline.ring
+    axes: Mapping[str, float] = {}
+    if beamline.goniometer is not None:
+        axes = await beamline.goniometer.read_positions()
+    return Conditions(
+        distance_mm=await stage.read_distance_mm() if stage is not None else None,
+        energy_ev=await monochromator.read_energy_ev() if monochromator is not None else None,
+        transmission_frac=await attenuator.read_transmission_frac() if attenuator is not None else None,
+        aperture_um=await aperture.read_size_um() if aperture is not None else None,
+        temperature_k=await cryo_stream.read_temperature_k() if cryo_stream is not None else None,
+        ring_current_ma=await ring.read_current_ma() if ring is not None else None,
+        kappa_deg=axes.get("kappa_deg"),
+        phi_deg=axes.get("phi_deg"),
+    )
