@@ -10,7 +10,7 @@ from fsmcollect.sim.beamline import SimulatedBeamline
 
 
 def tell(event: Event) -> None:
-    """Events say what happened and when; an observer never holds a device and cannot delay the beam."""
+    """Events say what happened and when; a listener never holds a device, and returns at once."""
     if isinstance(event, Moved) and event.machine == "collection":
         print(f"{event.t_us / 1e6:8.3f} s  {event.dest}")
 

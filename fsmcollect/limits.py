@@ -136,8 +136,11 @@ def _roles(_request: Request, beamline: Beamline) -> Iterator[Problem]:
 def _sample(request: Request, beamline: Beamline) -> Iterator[Problem]:
     location, changer, name = request.sample.location, beamline.sample_changer, beamline.config.name
     if location is None:
-        if beamline.person is None:
-            allowed = f"left out, the sample is mounted by hand, and {name} has no person to ask"
+        if beamline.person is None and not request.sample.mounted:
+            allowed = (
+                f"left out, the sample is mounted by hand, and {name} has no person to ask: "
+                "set sample.mounted = true if it is on the goniometer"
+            )
             yield Problem(field="sample.location", allowed=allowed)
         return
     value = shown(str(location))

@@ -10,6 +10,7 @@ and is told how many; an observer that raises is dropped and reported to the log
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -30,6 +31,8 @@ class Observers:
 
     listeners: list[Listener] = attrs.field(factory=list[Listener])
     _began_s: float | None = attrs.field(init=False, default=None)
+    _untold: deque[Event] = attrs.field(init=False, factory=deque[Event])
+    _is_telling: bool = attrs.field(init=False, default=False)
 
     def begin(self) -> None:
         """A run begins: its events are stamped from now on."""
@@ -61,6 +64,18 @@ class Observers:
         return round((now_s - self._began_s) * 1e6)
 
     def _tell(self, event: Event) -> None:
+        """Tell an event after those before it: what a listener brings about, when all have heard of its cause."""
+        self._untold.append(event)
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._untold:
+                self._tell_each(self._untold.popleft())
+        finally:
+            self._is_telling = False
+
+    def _tell_each(self, event: Event) -> None:
         for listener in tuple(self.listeners):
             try:
                 listener(event)

@@ -9,7 +9,8 @@ Owns the order, the deadlines and the verdict. Owns no state: it may be repeated
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 
 import attrs
 import trio
@@ -20,6 +21,9 @@ from fsmcollect.together import one_failure_as_itself
 
 Command = Callable[[], Awaitable[None]]
 ReadBack = Callable[[], Awaitable[bool]]
+
+#: After its deadline a step is cancelled; so long it may take to be gone. Assumed.
+GRACE_S = 0.5
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +102,13 @@ def _covers(beamline: Beamline) -> Iterator[Step]:
         yield Step(name="backlight out", command=backlight.move_out, is_verified=is_out, deadline_s=15.0)
 
 
-async def make_safe(beamline: Beamline, restore: Iterable[Step] = (), report: Report | None = None) -> tuple[str, ...]:
+async def make_safe(
+    beamline: Beamline,
+    restore: Iterable[Step] = (),
+    report: Report | None = None,
+    *,
+    stragglers: trio.Nursery | None = None,
+) -> tuple[str, ...]:
     """Carry out every step and return a sentence for each that failed; an empty tuple means verified safe.
 
     Parameters
@@ -109,39 +119,46 @@ async def make_safe(beamline: Beamline, restore: Iterable[Step] = (), report: Re
         Settings that the run changed and wants back, the last changed first.
     report : Report, optional
         Told of each step as it ends.
+    stragglers : trio.Nursery, optional
+        Owns steps whose adapter cannot even be cancelled (a blocking call in a thread): they are told as failed when
+        their deadline has passed, and the others go on. Without it, this waits for them at its end.
     """
-    attempt = _Attempt(report)
-    async with trio.open_nursery() as nursery:
-        fast = await attempt.start(nursery, _fast_shutter(beamline))
-        await attempt.start(nursery, _safety_shutter(beamline))
-        for ended in fast:  # the safety shutter takes seconds: a crystal must not turn that long in a leaking beam
-            await ended.wait()
-        motion = (*_goniometer(beamline), *_other_motion(beamline), *_detector(beamline))
-        await attempt.start(nursery, motion)
-    await attempt.all_of(_covers(beamline), restore)
-    return tuple(attempt.failures)
+    async with _attempt(report, stragglers) as attempt:
+        fast = await attempt.start(_fast_shutter(beamline))
+        safety = await attempt.start(_safety_shutter(beamline))
+        await attempt.ended(
+            fast
+        )  # the safety shutter takes seconds: a crystal must not turn that long in a leaking beam
+        motion = await attempt.start((*_goniometer(beamline), *_other_motion(beamline), *_detector(beamline)))
+        await attempt.ended((*safety, *motion))
+        await attempt.ended(await attempt.start((*_covers(beamline), *restore)))
+        return tuple(attempt.failures)
 
 
-async def pause(beamline: Beamline, report: Report | None = None) -> tuple[str, ...]:
+async def pause(
+    beamline: Beamline, report: Report | None = None, *, stragglers: trio.Nursery | None = None
+) -> tuple[str, ...]:
     """Make a hold safe: the fast shutter first, then the rotation stops and the detector is disarmed.
 
     Returns a sentence for each step that failed, as `make_safe` does. The safety shutter stays as it is.
     """
-    attempt = _Attempt(report)
-    await attempt.all_of(_fast_shutter(beamline))
-    await attempt.all_of(_goniometer(beamline), _detector(beamline))
-    return tuple(attempt.failures)
+    async with _attempt(report, stragglers) as attempt:
+        await attempt.ended(await attempt.start(_fast_shutter(beamline)))
+        await attempt.ended(await attempt.start((*_goniometer(beamline), *_detector(beamline))))
+        return tuple(attempt.failures)
 
 
-async def clear_the_way(beamline: Beamline, report: Report | None = None) -> tuple[str, ...]:
+async def clear_the_way(
+    beamline: Beamline, report: Report | None = None, *, stragglers: trio.Nursery | None = None
+) -> tuple[str, ...]:
     """Beam off and detector idle, whatever state the beamline was found in: before robot or person come near.
 
     Returns a sentence for each step that failed, as `make_safe` does.
     """
-    attempt = _Attempt(report)
-    await attempt.all_of(_fast_shutter(beamline), _safety_shutter(beamline))
-    await attempt.all_of(_detector(beamline))
-    return tuple(attempt.failures)
+    async with _attempt(report, stragglers) as attempt:
+        await attempt.ended(await attempt.start((*_fast_shutter(beamline), *_safety_shutter(beamline))))
+        await attempt.ended(await attempt.start(_detector(beamline)))
+        return tuple(attempt.failures)
 
 
 async def acknowledge(beamline: Beamline, report: Report | None = None) -> tuple[str, ...]:
@@ -167,37 +184,68 @@ async def acknowledge(beamline: Beamline, report: Report | None = None) -> tuple
 
 
 @attrs.define(eq=False)
+class _Running:
+    """A step under way."""
+
+    step: Step
+    give_up_at_s: float
+    ended: trio.Event = attrs.field(init=False, factory=trio.Event)
+
+
+@attrs.define(eq=False)
 class _Attempt:
     """Steps under way, and what failed of them."""
 
+    nursery: trio.Nursery
     report: Report | None
     failures: list[str] = attrs.field(init=False, factory=list[str])
 
-    async def all_of(self, *groups: Iterable[Step]) -> None:
-        """Carry the steps out, in parallel, their commands leaving in order."""
-        async with trio.open_nursery() as nursery:
-            for group in groups:
-                await self.start(nursery, group)
-
-    async def start(self, nursery: trio.Nursery, steps: Iterable[Step]) -> list[trio.Event]:
-        """Start the steps in order; returns what is set as each ends."""
-        ends: list[trio.Event] = []
+    async def start(self, steps: Iterable[Step]) -> tuple[_Running, ...]:
+        """Start the steps, their commands leaving in order."""
+        started: list[_Running] = []
         for step in steps:
-            ends.append(trio.Event())
-            nursery.start_soon(self._carry_out, step, ends[-1], name=step.name)
+            running = _Running(step, trio.current_time() + step.deadline_s + GRACE_S)
+            started.append(running)
+            self.nursery.start_soon(self._carry_out, running, name=step.name)
             # trio starts tasks that wake together in any order; after two rounds this one has sent its command.
             await trio.lowlevel.cancel_shielded_checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
-        return ends
+        return tuple(started)
+
+    async def ended(self, steps: Iterable[_Running]) -> None:
+        """Return when every step has ended, or is not waited for any more."""
+        for running in steps:
+            with trio.move_on_at(running.give_up_at_s):
+                await running.ended.wait()
+            if not running.ended.is_set():
+                running.ended.set()
+                self._tell(
+                    running.step, f"no answer within {running.step.deadline_s:g} s, and it cannot be interrupted"
+                )
 
     @trio.lowlevel.enable_ki_protection  # a second Ctrl-C must not end a step: it waits until all is safe
-    async def _carry_out(self, step: Step, ended: trio.Event) -> None:
-        failure = await _carry_out(step)
+    async def _carry_out(self, running: _Running) -> None:
+        failure = ""
+        with trio.CancelScope(shield=True):
+            failure = await _carry_out(running.step)
+        if not running.ended.is_set():
+            running.ended.set()
+            self._tell(running.step, failure)
+
+    def _tell(self, step: Step, failure: str) -> None:
         if failure:
             self.failures.append(f"{step.name}: {failure}")
         if self.report is not None:
             self.report(StepEnded(step, failure))
-        ended.set()
+
+
+@contextlib.asynccontextmanager
+async def _attempt(report: Report | None, stragglers: trio.Nursery | None) -> AsyncGenerator[_Attempt, None]:
+    if stragglers is not None:
+        yield _Attempt(stragglers, report)
+        return
+    async with trio.open_nursery() as nursery:
+        yield _Attempt(nursery, report)
 
 
 async def _carry_out(step: Step) -> str:
@@ -207,7 +255,8 @@ async def _carry_out(step: Step) -> str:
     try:
         with one_failure_as_itself(), trio.move_on_after(step.deadline_s):
             await step.command()
-            verified = step.is_verified is None or await step.is_verified()
+            # An answer that is not a plain yes is no answer: a string or a NaN counts as true in Python.
+            verified = step.is_verified is None or (await step.is_verified()) is True
             failure = "" if verified else "commanded, but its read-back denies it"
     except Exception as error:  # noqa: BLE001  (whatever an adapter raises, the other steps are carried out)
         failure = str(error) or repr(error)

@@ -12,6 +12,9 @@ from fsmcollect.errors import DeviceError, FsmCollectError
 
 T = TypeVar("T")
 
+#: Longest wait for a device that is only asked how it stands. Assumed: a healthy one answers at once.
+READ_LIMIT_S = 10.0
+
 
 async def answered(role: str, limit_s: float, operation: Awaitable[T]) -> T:
     """What the operation returns, if it ends in time.

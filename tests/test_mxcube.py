@@ -100,7 +100,7 @@ def problems(mapping: Any) -> tuple[Problem, ...]:
 def test_a_plain_sweep_is_understood() -> None:
     (request,) = parse_mxcube(json.dumps([DICTIONARY]))
     assert to_dict(request) == {
-        "sample": {"name": ""},
+        "sample": {"name": "", "mounted": False},
         "files": {
             "directory": "/data/visitor/mx2026/RAW_DATA/lyso",
             "prefix": "lyso",

@@ -458,7 +458,7 @@ def test_the_canonical_dictionary_has_the_layout_of_the_file() -> None:
     assert list(plain) == [
         "sample", "files", "beam", "sweep", "inverse_beam", "centring", "snapshots", "positions",
     ]  # fmt: skip
-    assert plain["sample"] == {"location": "1:5", "name": ""}
+    assert plain["sample"] == {"location": "1:5", "name": "", "mounted": False}
     assert plain["sweep"]["image_width_deg"] == 0.1
     assert plain["centring"]["method"] == "auto"
     assert "wedge_images" not in plain["sweep"]

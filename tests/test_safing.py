@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from fsmcollect.beamline import Beamline, BeamlineConfig
-from fsmcollect.errors import DeviceError
-from fsmcollect.safing import Step, StepEnded, make_safe
+from fsmcollect.errors import BeamlineBusy, DeviceError, SafingError
+from fsmcollect.safing import Step, StepEnded, acknowledge, make_safe
 
 CONFIG = BeamlineConfig(name="FAKE", synchrotron_name="Nowhere", instrument_short_name="F", shutter_opening_s=0.0)
 
@@ -237,3 +237,52 @@ def test_a_report_that_raises_is_the_callers_bug_and_comes_out() -> None:
 
     with pytest.raises(BaseExceptionGroup):
         trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+# -- somebody has looked -----------------------------------------------------------------------------------------------
+
+
+def acknowledged(beamline: Beamline) -> tuple[str, ...]:
+    return trio.run(lambda: acknowledge(beamline), clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_fault_is_not_acknowledged_past_the_run_that_owns_the_beamline() -> None:
+    log: list[tuple[str, str, float]] = []
+    beamline = fake(log)
+    beamline.claim("lyso_1")
+    beamline.fault = SafingError(["the shutter stands half open"])
+    with pytest.raises(BeamlineBusy, match="the run 'lyso_1' owns FAKE: acknowledge the fault there"):
+        acknowledged(beamline)
+    assert log == []
+    assert str(beamline.fault) == str(SafingError(["the shutter stands half open"]))
+
+
+def test_an_acknowledged_fault_makes_safe_again_and_goes_only_when_all_is_verified() -> None:
+    log: list[tuple[str, str, float]] = []
+    shutter = Device("fast_shutter", log, act=_raises)
+    beamline = fake(log, fast_shutter=shutter)
+    beamline.fault = SafingError(["the shutter stands half open"])
+    for _ in range(2):
+        assert acknowledged(beamline) == ("fast shutter closed: device: burnt",)
+        assert not beamline.free
+        assert "burnt" in str(beamline.fault), "the fault says what is wrong now"
+    assert commanded(log) == list(STEPS) * 2
+    shutter.act = _well
+    assert acknowledged(beamline) == ()
+    assert commanded(log) == list(STEPS) * 3
+    assert beamline.fault is None
+    assert beamline.free
+
+
+def test_an_acknowledgement_that_is_cancelled_is_carried_out_all_the_same() -> None:
+    log: list[tuple[str, str, float]] = []
+    beamline = fake(log)
+    beamline.fault = SafingError(["the shutter stands half open"])
+
+    async def run() -> None:
+        with trio.move_on_after(0.05):
+            await acknowledge(beamline)
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert commanded(log) == list(STEPS)
+    assert beamline.free

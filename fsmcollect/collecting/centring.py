@@ -59,7 +59,8 @@ class Centring:
         for _ in range(ATTEMPTS):
             front = await _look(camera, goniometer, first_deg)
             side = await _look(camera, goniometer, second_deg)
-            if max(map(abs, (front.along_um, front.across_um, side.along_um, side.across_um))) <= TOLERANCE_UM:
+            # Each by itself: the maximum of numbers and a NaN may be a number.
+            if all(abs(um) <= TOLERANCE_UM for um in (front.along_um, front.across_um, side.along_um, side.across_um)):
                 return side
             await goniometer.move(_correction(await goniometer.read_positions(), (first_deg, second_deg), front, side))
         raise CentringFailed(

@@ -30,11 +30,14 @@ from fsmcollect.machines.engine import Engine
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Observers
 from fsmcollect.request import Request, to_dict
-from fsmcollect.together import one_failure_as_itself
+from fsmcollect.together import answered, one_failure_as_itself
 from fsmcollect.wedges import Plan, make_plan
 
-#: How long reading out and storing what was complete may take on the way out. Assumed: 100 images a second.
+#: How long reading out and storing what was complete may take on the way out, and finishing the files after it.
+#: Assumed: 100 images a second.
 SALVAGE_DEADLINE_S = 60.0
+#: How long the journal may take on the way out. Assumed: a disk that needs longer hangs.
+JOURNAL_DEADLINE_S = 15.0
 
 
 @attrs.frozen(kw_only=True)
@@ -150,6 +153,7 @@ class Collection:
                 State.FAULT: self._fault,
             },
             beam_off=self._turn_beam_off,
+            make_safe=self._make_safe_anyway,
         )
 
     # -- requests from outside: synchronous, in the thread that trio runs in (elsewhere: trio.from_thread.run_sync) ----
@@ -202,27 +206,20 @@ class Collection:
         if self._has_run:
             raise BeamlineBusy(f"the run {self.name!r} has run already: make a new collection")
         self.beamline.claim(self.name)
-        self._has_run = True
-        self.observers.begin()
-        if self._journal is not None:
-            self.observers.listeners.append(self._journal.record)
-        self.observers.emit(
-            RunStarted,
-            run=self.name,
-            version=__version__,
-            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            images=self.plan.images,
-            wedges=len(self.plan.wedges),
-            request=to_dict(self.request),
-        )
         try:
-            with one_failure_as_itself():
-                async with trio.open_nursery() as self._nursery:  # owns the optics, which outlive a state
-                    await self._driver.run()
-                    self._nursery.cancel_scope.cancel()
+            self._has_run = True
+            self._begin()
+            try:
+                with one_failure_as_itself():
+                    # Owns the optics, which outlive a state, and safing steps that cannot be interrupted.
+                    async with trio.open_nursery() as self._nursery:
+                        await self._driver.run()
+                        self._nursery.cancel_scope.cancel()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._end()
         finally:
-            with trio.CancelScope(shield=True):
-                await self._end()
+            self.beamline.release()
         if self._bug is not None:
             raise self._bug
         return self.result()
@@ -247,8 +244,23 @@ class Collection:
             files=self._store.masters if self._store is not None else (),
         )
 
+    def _begin(self) -> None:
+        """Say what is asked for."""
+        self.observers.begin()
+        if self._journal is not None:  # the first to be told: what others were told is in the record before
+            self.observers.listeners.insert(0, self._journal.record)
+        self.observers.emit(
+            RunStarted,
+            run=self.name,
+            version=__version__,
+            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            images=self.plan.images,
+            wedges=len(self.plan.wedges),
+            request=to_dict(self.request),
+        )
+
     async def _end(self) -> None:
-        """Say how it ended, put that on disk, and give the beamline back (a latched fault stays on it)."""
+        """Say how it ended and put that on disk."""
         result = self.result()
         if not result.safe and self.beamline.fault is None:
             self.beamline.fault = SafingError(["a bug ended the closing"])
@@ -262,7 +274,8 @@ class Collection:
         await self._store_quietly(durable=True)
         if self._journal is not None and self._journal.record in self.observers.listeners:
             self.observers.listeners.remove(self._journal.record)
-        self.beamline.release()
+        if self._store is not None:
+            self._store.close()
 
     # -- activities: one for each state -------------------------------------------------------------------------------
 
@@ -271,7 +284,7 @@ class Collection:
             self._progress.plan(self.plan.wedges if self._store is None else await self._store.open())
             if self._progress.is_complete:
                 return Event.NOTHING_MISSING
-            self._require(await safing.clear_the_way(self.beamline, self._report_safing))
+            self._require(await safing.clear_the_way(self.beamline, self._report_safing, stragglers=self._nursery))
             if await self._sample.needs_robot():
                 await self._optics.make_room()
             elif self.request.sample.location is not None:  # it is there already: nobody comes near the detector
@@ -340,11 +353,10 @@ class Collection:
 
     async def _closing(self) -> Event:
         self._optics.stop()
-        failures = await safing.make_safe(self.beamline, reversed(self._readiness.restore), self._report_safing)
-        with trio.move_on_after(SALVAGE_DEADLINE_S) as deadline:
-            await self._keep_what_is_complete()
-        if deadline.cancelled_caught:
-            self._note_failure("closing", f"storing what was complete took longer than {SALVAGE_DEADLINE_S:g} s")
+        failures = await safing.make_safe(
+            self.beamline, reversed(self._readiness.restore), self._report_safing, stragglers=self._nursery
+        )
+        await self._keep_what_is_complete()
         self.beamline.fault = SafingError(failures) if failures else None
         for failure in failures:
             self._note_failure("closing", failure)
@@ -371,9 +383,18 @@ class Collection:
 
     async def _turn_beam_off(self) -> None:
         """The driver's alarm: the command leaves before the first checkpoint."""
-        self._progress.beam_goes_off()
-        if self.beamline.fast_shutter is not None:
-            await self.beamline.fast_shutter.close()
+        try:
+            self._progress.beam_goes_off()
+        finally:  # whatever a detector answers that cannot say how far it is
+            if self.beamline.fast_shutter is not None:
+                await self.beamline.fast_shutter.close()
+
+    async def _make_safe_anyway(self) -> None:
+        """An activity does not let go: CLOSING will repeat this and give the verdict."""
+        self._note_failure(
+            "leaving", f"what was going on in {self.state.name} cannot be interrupted: made safe beside it"
+        )
+        await safing.make_safe(self.beamline, report=self._report_safing, stragglers=self._nursery)
 
     def _setting(self) -> Setting:
         goniometer, detector = self.beamline.goniometer, self.beamline.detector
@@ -393,7 +414,7 @@ class Collection:
 
     async def _pause(self) -> None:
         """Beam off and verified, motion stopped, complete images stored, detector ready to be armed again."""
-        self._require(await safing.pause(self.beamline, self._report_safing))
+        self._require(await safing.pause(self.beamline, self._report_safing, stragglers=self._nursery))
         await self._progress.salvage()
         if self._store is not None:
             await self._store.refresh_masters()
@@ -412,7 +433,10 @@ class Collection:
 
     async def _keep(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work()
+            with trio.move_on_after(SALVAGE_DEADLINE_S) as deadline:
+                await work()
+            if deadline.cancelled_caught:
+                self._note_failure("closing", f"{what} took longer than {SALVAGE_DEADLINE_S:g} s")
         except FsmCollectError as error:
             self._note_failure(what, str(error))
         except Exception as error:  # noqa: BLE001  (a bug, but the beamline IS safe: raised once the run has ended)
@@ -429,7 +453,7 @@ class Collection:
         if self._journal is None:
             return
         try:
-            await self._journal.flush(durable=durable)
+            await answered("disk", JOURNAL_DEADLINE_S, self._journal.flush(durable=durable))
         except FsmCollectError as error:
             if str(error) not in self._failures:
                 self._failures.append(str(error))

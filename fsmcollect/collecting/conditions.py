@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
 from fsmcollect.beamline import Beamline
+from fsmcollect.together import READ_LIMIT_S, answered
 
 
 @attrs.frozen(kw_only=True)
@@ -49,14 +50,18 @@ async def read_conditions(beamline: Beamline) -> Conditions:
     aperture, cryo_stream, ring = beamline.aperture, beamline.cryo_stream, beamline.ring
     axes: Mapping[str, float] = {}
     if beamline.goniometer is not None:
-        axes = await beamline.goniometer.read_positions()
+        axes = await answered("goniometer", READ_LIMIT_S, beamline.goniometer.read_positions())
     return Conditions(
-        distance_mm=await stage.read_distance_mm() if stage is not None else None,
-        energy_ev=await monochromator.read_energy_ev() if monochromator is not None else None,
-        transmission_frac=await attenuator.read_transmission_frac() if attenuator is not None else None,
-        aperture_um=await aperture.read_size_um() if aperture is not None else None,
-        temperature_k=await cryo_stream.read_temperature_k() if cryo_stream is not None else None,
-        ring_current_ma=await ring.read_current_ma() if ring is not None else None,
+        distance_mm=None if stage is None else await _read("detector_stage", stage.read_distance_mm),
+        energy_ev=None if monochromator is None else await _read("monochromator", monochromator.read_energy_ev),
+        transmission_frac=None if attenuator is None else await _read("attenuator", attenuator.read_transmission_frac),
+        aperture_um=None if aperture is None else await _read("aperture", aperture.read_size_um),
+        temperature_k=None if cryo_stream is None else await _read("cryo_stream", cryo_stream.read_temperature_k),
+        ring_current_ma=None if ring is None else await _read("ring", ring.read_current_ma),
         kappa_deg=axes.get("kappa_deg"),
         phi_deg=axes.get("phi_deg"),
     )
+
+
+async def _read(role: str, read: Callable[[], Awaitable[float]]) -> float:
+    return await answered(role, READ_LIMIT_S, read())

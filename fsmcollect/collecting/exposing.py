@@ -131,7 +131,8 @@ class WedgeRun:
         ended = State.INTERRUPTED
         try:
             with self._limit:
-                if wedge.images * wedge.exposure_s <= STORE_WHILE_EXPOSING_S:
+                # In shuttered mode each image has a run-up: its exposure says little about how long a wedge lasts.
+                if self.setting.shutterless and wedge.images * wedge.exposure_s <= STORE_WHILE_EXPOSING_S:
                     ended = await driver.run()
                 else:
                     ended = await self._take_storing_meanwhile(driver)
@@ -265,6 +266,8 @@ class WedgeRun:
         block = await setting.detector.read_out(first, stop - first, with_images=sink is not None)
         if self._spoilt:
             raise DeviceError("goniometer", "the rotation went wrong: its images are refused")
+        if block.first != first:
+            raise DeviceError("detector", f"handed out images from {block.first} on where {first} was asked for")
         omega_deg = block.omega_deg
         if len(omega_deg) != stop - first:
             raise DeviceError("detector", f"{len(omega_deg)} images came of the {stop - first} that were complete")

@@ -10,7 +10,7 @@ from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.safing import Step
-from fsmcollect.together import answered
+from fsmcollect.together import READ_LIMIT_S, answered
 
 #: Longest waits. Assumed: several times what healthy devices need.
 SHUTTER_LIMIT_S = 60.0
@@ -56,12 +56,13 @@ class Readiness:
 
     async def _check_surroundings(self) -> None:
         """What must be true before a crystal is exposed, and is nobody's command."""
-        if self.beamline.interlock is not None and not await self.beamline.interlock.is_searched():
+        interlock, cryo_stream = self.beamline.interlock, self.beamline.cryo_stream
+        if interlock is not None and not await answered("interlock", READ_LIMIT_S, interlock.is_searched()):
             raise DeviceError("interlock", "the hutch is not searched: search it, then collect again")
         limit_k = self.beamline.config.max_sample_temperature_k
-        if self.beamline.cryo_stream is not None and limit_k is not None:
-            temperature_k = await self.beamline.cryo_stream.read_temperature_k()
-            if temperature_k > limit_k:
+        if cryo_stream is not None and limit_k is not None:
+            temperature_k = await answered("cryo_stream", READ_LIMIT_S, cryo_stream.read_temperature_k())
+            if not temperature_k <= limit_k:  # so that a NaN is refused too
                 raise DeviceError("cryo_stream", f"{temperature_k:.1f} K at the sample, at most {limit_k:g} K allowed")
 
     async def _take_dark(self) -> None:
@@ -71,7 +72,7 @@ class Readiness:
             self.observers.emit(StepDone, step="dark image", detail=f"{self.dark_exposure_s:g} s")
 
     async def _adjust_gains(self, diodes: Diodes) -> None:
-        before = await diodes.read_gains()
+        before = await answered("diodes", READ_LIMIT_S, diodes.read_gains())
 
         async def put_back() -> None:
             await diodes.set_gains(*before)

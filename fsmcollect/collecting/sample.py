@@ -14,7 +14,7 @@ from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.request import CentringMethod, Request
-from fsmcollect.together import answered
+from fsmcollect.together import READ_LIMIT_S, answered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,9 @@ class Sample:
     async def needs_robot(self) -> bool:
         """The sample changer will have to move: what is asked for is not what is loaded."""
         changer, location = self.beamline.sample_changer, self.request.sample.location
-        return changer is not None and location is not None and await changer.read_loaded() != location
+        if changer is None or location is None:
+            return False
+        return await answered("sample_changer", READ_LIMIT_S, changer.read_loaded()) != location
 
     async def mount(self) -> None:
         """Have the sample asked for on the goniometer, by the robot or by a person.
@@ -62,17 +64,20 @@ class Sample:
             The person said no or did not answer in time.
         """
         changer, location = self.beamline.sample_changer, self.request.sample.location
+        if self.request.sample.mounted:
+            self.observers.emit(StepDone, step="sample mounted", detail="already there, as asked")
+            return
         if location is None:
             await self._centring().ask(Question.MOUNT_BY_HAND, PERSON_TIMEOUT_S)
             self.observers.emit(StepDone, step="sample mounted", detail="by hand")
             return
         if changer is None:
             raise DeviceError("sample_changer", f"{location} was asked for, but there is none")
-        if await changer.read_loaded() == location:
+        if await answered("sample_changer", READ_LIMIT_S, changer.read_loaded()) == location:
             self.observers.emit(StepDone, step="sample mounted", detail=f"{location}, already there")
             return
         await answered("sample_changer", ROBOT_TIMEOUT_S, changer.load(location))
-        loaded = await changer.read_loaded()
+        loaded = await answered("sample_changer", READ_LIMIT_S, changer.read_loaded())
         if loaded != location:
             raise DeviceError("sample_changer", f"{location} was asked for, but {loaded or 'nothing'} is mounted")
         self.observers.emit(StepDone, step="sample mounted", detail=str(location))

@@ -7,6 +7,7 @@ Owns where they go, which images exist already, and the threads in which they ar
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import math
 import os
 import shutil
@@ -54,6 +55,8 @@ class Store:
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     #: The run is on its way out: an opening that an abort gave up must not begin any more.
     _finishing: bool = attrs.field(init=False, default=False)
+    #: The directory, opened and locked while the run writes.
+    _claim: int | None = attrs.field(init=False, default=None)
     #: When the first image began that exists already, and when the last one was stored; ISO 8601, empty for never.
     _first_began: str = attrs.field(init=False, default="")
     _last_stored: str = attrs.field(init=False, default="")
@@ -181,6 +184,7 @@ class Store:
         for path in (self.directory, self.process_directory):
             if path is not None:
                 make_directories(path)
+        self._claim_directory()
         existing: dict[str, ImageRanges] = {}
         found: dict[str, tuple[images.Part, ...]] = {}
         for name, series in self._series.items():
@@ -195,6 +199,24 @@ class Store:
         if left:
             self._write_masters(finished=False)
         return left
+
+    def _claim_directory(self) -> None:
+        """Be the only run that writes here: two would take each other's files for leftovers."""
+        self._claim = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"{self.directory}: another run is writing here: wait for it, or choose another directory"
+            ) from error
+        except OSError:
+            pass  # a file system without locks: nobody can know
+
+    def close(self) -> None:
+        """Let other runs write into the directory."""
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _check_experiment(self, series: images.Series) -> None:
         there = images.series_from_files(self.directory, series.stem)[0].experiment

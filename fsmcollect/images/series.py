@@ -20,7 +20,7 @@ from fsmcollect.beamline import BeamlineConfig, DetectorInfo
 from fsmcollect.errors import StorageError
 from fsmcollect.images.storage import names_in, remove
 
-#: Bytes a pixel takes once compressed. Assumed: sparse photon counts take 0.2 (0.3 counts a pixel, as measured in
+#: Bytes a pixel takes once compressed. Assumed: sparse photon counts take 0.1 (0.05 counts a pixel, as measured in
 #: tests/test_images.py) to 1 (strong background); the estimate is to warn early, so it takes the upper end.
 COMPRESSED_BYTES_PER_PIXEL = 1.0
 #: Header, symbol tables and angles of one data file, rounded up; measured: 12 kB.

@@ -41,10 +41,17 @@ class Driver(Generic[S, E]):
     engine: Engine[S, E]
     activities: Mapping[S, Activity[E]]
     beam_off: BeamOff | None = None
+    #: Given with `beam_off`: everything that makes safe, for when an activity does not unwind within `unwind_limit_s`
+    #: (assumed). A well-behaved one unwinds in one pass of the scheduler.
+    make_safe: BeamOff | None = None
+    unwind_limit_s: float = 2.0
     #: Requests that were accepted and wait for the present activity to unwind.
     _pending: list[E] = attrs.field(init=False, factory=list[E])
     #: The scope of the activity under way; None outside of `run`.
     _scope: trio.CancelScope | None = attrs.field(init=False, default=None)
+    #: Set when the activities of the present scope have unwound; the same of the scope that an alarm has interrupted.
+    _unwound: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _interrupted: trio.Event | None = attrs.field(init=False, default=None)
     #: What the activity under way has returned; None while it has not, or was interrupted.
     _returned: E | None = attrs.field(init=False, default=None)
     #: The scope of a beam-off command under way; None while there is none.
@@ -66,19 +73,26 @@ class Driver(Generic[S, E]):
         A row that stays is heard at once and disturbs no activity. Any other cancels the present activity and beats the
         event that the activity may return at the same instant. An urgent one turns the beam off, whatever its row.
         One that comes before `run` is kept where the state after the start must answer it: a stop is never lost.
+
+        Raises
+        ------
+        RuntimeError
+            Called from another thread than trio's: use ``trio.from_thread.run_sync``.
         """
         if self._scope is None:
             return not self._has_run and self._remember(event)
+        trio.lowlevel.current_trio_token()  # raises in a foreign thread, before anything has changed
         row = self.engine.answers(event)
         if row is None:
             return False
-        if event in self.engine.table.urgent:
-            self._alarm.set()
         if row.stays:
             self.engine.fire(event)
         else:
             self._pending.append(event)
             self._scope.cancel()
+        if event in self.engine.table.urgent:
+            self._alarm.set()
+            self._interrupted = None if row.stays else self._unwound
         return True
 
     def _remember(self, event: E) -> bool:
@@ -132,12 +146,14 @@ class Driver(Generic[S, E]):
         while self.engine.current not in table.final:
             self._returned = None
             try:
+                self._unwound = trio.Event()
                 with trio.CancelScope() as self._scope:
                     await self._undisturbed()
             except BaseException as error:
                 self._leave_with(error)
                 if self._returned is None:
                     self._returned = table.cancelled if _is_cancellation(error) else table.crashed
+            self._unwound.set()
             event = self._pick(self._returned)
             if event is not None:
                 self.engine.fire(event)
@@ -208,13 +224,26 @@ class Driver(Generic[S, E]):
                     self._alarm = trio.Event()
                     await self._turn_beam_off(beam_off)
 
+    async def _insist(self, unwound: trio.Event, make_safe: BeamOff) -> None:
+        """Where the interrupted activity does not let go, make safe beside it."""
+        with trio.move_on_after(self.unwind_limit_s):
+            await unwound.wait()
+        if not unwound.is_set():
+            await make_safe()
+
     async def _turn_beam_off(self, beam_off: BeamOff) -> None:
         try:
             with trio.CancelScope(shield=True) as self._beam_off_scope:
-                try:
-                    await beam_off()
-                except* DeviceError:
-                    pass  # the safety state repeats it, and verifies
+                async with trio.open_nursery() as nursery:
+                    if self.make_safe is not None and self.engine.current is not self.engine.table.safety:
+                        # Without a request it is the cancellation from outside that interrupts the present scope.
+                        unwound = self._unwound if self._interrupted is None else self._interrupted
+                        self._interrupted = None
+                        nursery.start_soon(self._insist, unwound, self.make_safe)
+                    try:
+                        await beam_off()
+                    except* DeviceError:
+                        pass  # the safety state repeats it, and verifies
         except Exception as error:
             self._leave_with(error)
         finally:

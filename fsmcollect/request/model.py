@@ -118,12 +118,14 @@ def _positions(value: object) -> Mapping[str, float]:
 
 @attrs.frozen(kw_only=True, field_transformer=named)
 class Sample:
-    """Which sample. Without a location it is mounted by hand."""
+    """Which sample. Without a location it is mounted by hand, unless it is `mounted` already."""
 
     section: ClassVar[str] = "sample"
     #: Written "puck:pin", both from 1.
     location: Location | None = attrs.field(default=None, converter=_optional_location, metadata=by(_optional_location))
     name: str = attrs.field(default="", metadata=by(text))
+    #: It is on the goniometer: neither robot nor person is asked.
+    mounted: bool = attrs.field(default=False, metadata=by(truth))
 
 
 @attrs.frozen(kw_only=True, field_transformer=named)
@@ -274,6 +276,9 @@ def _contradictions(request: Request) -> list[Problem]:
     """What each section allows and the whole does not."""
     sweep = request.sweep
     problems: list[Problem] = []
+    if request.sample.mounted and request.sample.location is not None:
+        allowed = "cannot be asked together with sample.location: what is mounted already is not fetched"
+        problems.append(Problem(field="sample.mounted", value="true", allowed=allowed))
     split = request.inverse_beam is not None or sweep.wedge_images is not None
     if request.inverse_beam is not None and sweep.wedge_images is not None:
         allowed = "cannot be asked together with inverse_beam.wedge_images, which splits the sweep already"

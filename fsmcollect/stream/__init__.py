@@ -1,0 +1,1 @@
+"""Streaming EMPIAR: the rooms of the second job."""

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import attrs
 import pytest
+import trio
 
-from fsmcollect.events import Failure, ImagesTaken, Moved, StepDone, WedgeStarted
+from fsmcollect.errors import DeviceError
+from fsmcollect.events import Failure, ImagesTaken, Moved, SafingStep, StepDone, WedgeStarted
 from fsmcollect.request import Request
+from fsmcollect.sim.beamline import CONFIG
 from tests.collecting.rehearsing import INVERSE, LONG_WEDGE, SECOND_US, WAYS, Play, adapt, ask, simulate
 from tests.collecting.test_abort import check_the_rest_is_taken, exposes_from_us, lasts_us
 
@@ -278,8 +282,6 @@ def test_held_and_lost_and_back_in_one_instant_it_still_takes_everything_once() 
 
 def test_held_while_the_gains_are_adjusted_what_they_were_before_the_run_is_put_back() -> None:
     """An adapter whose adjusting is slow: the hold comes when it has changed something already."""
-    import trio
-
     simulated = simulate()
     before = simulated.kernel.run(simulated.diodes.read_gains)
 
@@ -312,3 +314,131 @@ def test_a_disk_that_refuses_while_held_ends_the_run_safely(tmp_path: Path, monk
     play.check("failed")
     assert play.reported == play.on_disk == play.planned[:100]
     assert play.result.images == 100
+
+
+# -- a pause that fails ------------------------------------------------------------------------------------------------
+
+
+def _jams(play: Play) -> None:
+    play.simulated.fast_shutter.jammed = True
+
+
+def _lies(play: Play) -> None:
+    async def no() -> bool:
+        return False
+
+    adapt(play.simulated, "fast_shutter", is_closed=no)
+
+
+def _raises(play: Play) -> None:
+    async def refuse() -> None:
+        await play.simulated.fast_shutter.close()
+        raise DeviceError("fast_shutter", "its driver has lost the connection")
+
+    adapt(play.simulated, "fast_shutter", close=refuse)
+
+
+def _hangs(play: Play) -> None:
+    async def wait_for_ever() -> None:
+        await trio.sleep_forever()
+
+    adapt(play.simulated, "fast_shutter", close=wait_for_ever)
+
+
+CLOSES_BADLY = {"jams": _jams, "lies": _lies, "raises": _raises, "hangs": _hangs}
+#: Of the pause's steps: fast shutter, then the slower of goniometer and detector (see `safing`).
+PAUSE_DEADLINE_US = (2 + 15 + 1) * SECOND_US
+
+
+@pytest.mark.parametrize("way", CLOSES_BADLY)
+@pytest.mark.parametrize("why", ["HOLDING", "HOLDING_FOR_BEAM"])
+@pytest.mark.parametrize("request_", [INVERSE, LONG_WEDGE], ids=["short wedge", "long wedge"])
+def test_a_pause_whose_shutter_is_not_known_to_be_closed_fails_and_closes_the_safety_shutter(
+    way: str, why: str, request_: Request
+) -> None:
+    play = Play(request_)
+
+    def pause() -> None:
+        CLOSES_BADLY[way](play)
+        if why == "HOLDING":
+            assert play.collection.hold()
+        else:
+            play.simulated.ring.lose_beam()
+
+    after_us = 50_000 if request_ is INVERSE else 2 * SECOND_US
+    play.enters("wedge.EXPOSING", pause, after_us=after_us).enters("FAULT", play.scope.cancel).run()
+    assert play.raised is None
+    assert play.tasks_left == []
+    assert (play.outcome, play.result.safe) == ("failed", False)
+    assert play.states[-4:] == [why, "CLOSING", "FAULT", "ABANDONED"]
+    moves = [i for i, event in enumerate(play.events) if isinstance(event, Moved) and event.machine == "collection"]
+    pausing, closing = moves[-4], moves[-3]
+    tried = [event for event in play.events[pausing:closing] if isinstance(event, SafingStep)]
+    assert {step.step: step.verified for step in tried} == {
+        "fast shutter closed": False,
+        "goniometer still": True,
+        "detector idle": True,
+    }
+    assert play.events[closing].t_us - play.events[pausing].t_us <= PAUSE_DEADLINE_US
+    assert {step.step: step.verified for step in play.of(SafingStep)}["safety shutter closed"]
+    assert play.simulated.safety_shutter.closed
+
+
+def test_a_shutter_that_confirms_only_the_second_time_ends_the_run_as_failed_and_safe() -> None:
+    play = Play(LONG_WEDGE)
+    answers = iter([False])
+
+    async def is_closed() -> bool:
+        return next(answers, play.simulated.fast_shutter.closed)
+
+    def hold() -> None:
+        adapt(play.simulated, "fast_shutter", is_closed=is_closed)
+        play.collection.hold()
+
+    play.enters("wedge.EXPOSING", hold, after_us=2 * SECOND_US).run()
+    play.check("failed")
+    assert "fast shutter closed: commanded, but its read-back denies it" in play.result.failures[0]
+
+
+# -- what may have changed meanwhile -----------------------------------------------------------------------------------
+
+
+def test_gas_that_has_become_too_warm_during_a_hold_ends_the_run_before_anything_is_exposed() -> None:
+    play = Play(LONG_WEDGE, simulate(config=attrs.evolve(CONFIG, max_sample_temperature_k=120.0)))
+    play.enters("wedge.EXPOSING", play.collection.hold, after_us=2 * SECOND_US)
+    play.enters("HOLDING", lambda: setattr(play.simulated.cryo_stream, "temperature_k", 150.0), after_us=SECOND_US)
+    play.enters("HOLDING", play.collection.resume, after_us=2 * SECOND_US).run()
+    play.check("failed")
+    assert "at most 120 K" in play.result.failures[0]
+    assert len(play.of(WedgeStarted)) == 1
+    held_us = next(move.t_us for move in play.of(Moved) if move.dest == "HOLDING")
+    assert not [text for t_us, text in play.commands("fast_shutter") if t_us > held_us and "open" in text]
+
+
+def test_a_hutch_that_was_entered_during_a_hold_is_searched_before_it_goes_on() -> None:
+    play = Play(LONG_WEDGE)
+    play.enters("wedge.EXPOSING", play.collection.hold, after_us=2 * SECOND_US)
+    play.enters("HOLDING", play.simulated.interlock.open_door, after_us=SECOND_US)
+    play.enters("HOLDING", play.collection.resume, after_us=5 * SECOND_US).run()
+    play.check("failed")
+    assert "the hutch is not searched" in play.result.failures[0]
+    assert len(play.of(WedgeStarted)) == 1
+
+
+@pytest.mark.parametrize("why", ["a person", "the ring"])
+def test_after_a_hold_the_gains_are_adjusted_again(why: str) -> None:
+    play = Play(LONG_WEDGE)
+    before = play.simulated.kernel.run(play.simulated.diodes.read_gains)
+    if why == "a person":
+        play.enters("wedge.EXPOSING", play.collection.hold, after_us=2 * SECOND_US)
+        play.enters("HOLDING", play.collection.resume, after_us=SECOND_US)
+    else:
+        play.enters("wedge.EXPOSING", play.simulated.ring.lose_beam, after_us=2 * SECOND_US)
+        play.enters("HOLDING_FOR_BEAM", play.simulated.ring.restore_beam, after_us=SECOND_US)
+    play.run()
+    check_taken_once(play)
+    assert [text for _, text in play.commands("diodes")].count("adjust gains") == 2
+    second_wedge_us = play.of(WedgeStarted)[1].t_us
+    adjusted_us = [t_us for t_us, text in play.commands("diodes") if text == "adjust gains"]
+    assert adjusted_us[0] < adjusted_us[1] < second_wedge_us
+    assert [text for _, text in play.commands("diodes")][-1] == f"set gains {before[0]} {before[1]}"
