@@ -299,7 +299,7 @@ def main(arguments: list[str]) -> int:
             ]
             verdict = "" if not limit else "met" if f.is_met else "MISSED"
             table.add_row(f"{f.name} [{f.unit}]".replace("[", r"\["), *numbers, limit, verdict)
-        Console().print(table)
+        Console(width=120).print(table)
     return 0 if all(figure.is_met for figure in figures) else 1
 
 

@@ -33,6 +33,12 @@ _SAME = 1e-6
 _SAME_RESOLUTION = 0.01
 #: Slack for the rounding of floats: a limit that is met exactly is not exceeded.
 _ROUNDING = 1e-9
+#: How far a read-back may be from what was asked for. Assumed: beyond it, another experiment would be done; absorbers
+#: come in steps.
+DISTANCE_TOLERANCE_MM = 0.5
+ENERGY_TOLERANCE = 0.001
+_TRANSMISSION_TOLERANCE = 0.1
+_TRANSMISSION_TOLERANCE_FRAC = 0.001
 
 
 def check(request: Request, plan: Plan, beamline: Beamline) -> None:
@@ -352,6 +358,11 @@ def _speed_and_travel(request: Request, plan: Plan, beamline: Beamline) -> Itera
             f"and it travels {travel.low:g} to {travel.high:g} deg"
         )
         yield Problem(field="sweep.omega_start_deg", value=shown(request.sweep.omega_start_deg), allowed=allowed)
+
+
+def transmission_tolerance(asked_frac: float) -> float:
+    """How far a transmission may read back from what was asked for."""
+    return max(_TRANSMISSION_TOLERANCE * asked_frac, _TRANSMISSION_TOLERANCE_FRAC)
 
 
 def snapshot_angles_deg(request: Request, goniometer: Goniometer) -> list[float]:

@@ -12,6 +12,7 @@ import math
 import attrs
 import trio
 
+from fsmcollect import limits
 from fsmcollect.beamline import Beamline
 from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
@@ -20,12 +21,6 @@ from fsmcollect.together import READ_LIMIT_S, answered, together
 
 #: Longest wait for any one of the optics. Assumed: several times the longest travel.
 MOVE_LIMIT_S = 300.0
-#: How far a read-back may be from what was set. Assumed: beyond it, another experiment would be done; absorbers come in
-#: steps.
-DISTANCE_TOLERANCE_MM = 0.5
-ENERGY_TOLERANCE = 0.001
-TRANSMISSION_TOLERANCE = 0.1
-TRANSMISSION_TOLERANCE_FRAC = 0.001
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -103,7 +98,7 @@ class Optics:
             await self._room_is_free.wait()
         await answered("detector_stage", MOVE_LIMIT_S, stage.move(target_mm))
         there_mm = await answered("detector_stage", READ_LIMIT_S, stage.read_distance_mm())
-        _agree("detector_stage", target_mm, there_mm, DISTANCE_TOLERANCE_MM, "mm")
+        _agree("detector_stage", target_mm, there_mm, limits.DISTANCE_TOLERANCE_MM, "mm")
         self.observers.emit(StepDone, step="detector distance", detail=f"{target_mm:g} mm")
 
     async def _energy_and_transmission(self) -> None:
@@ -116,14 +111,14 @@ class Optics:
         if monochromator is not None and target_ev is not None:
             await answered("monochromator", MOVE_LIMIT_S, monochromator.move(target_ev))
             there_ev = await answered("monochromator", READ_LIMIT_S, monochromator.read_energy_ev())
-            _agree("monochromator", target_ev, there_ev, ENERGY_TOLERANCE * target_ev, "eV")
+            _agree("monochromator", target_ev, there_ev, limits.ENERGY_TOLERANCE * target_ev, "eV")
             self.observers.emit(StepDone, step="energy", detail=f"{self.targets.energy_ev:g} eV")
 
     async def _transmission(self) -> None:
         attenuator, target_frac = self.beamline.attenuator, self.targets.transmission_frac
         if attenuator is not None and target_frac is not None:
             await answered("attenuator", MOVE_LIMIT_S, attenuator.set_transmission(target_frac))
-            tolerance = max(TRANSMISSION_TOLERANCE * target_frac, TRANSMISSION_TOLERANCE_FRAC)
+            tolerance = limits.transmission_tolerance(target_frac)
             there_frac = await answered("attenuator", READ_LIMIT_S, attenuator.read_transmission_frac())
             _agree("attenuator", target_frac, there_frac, tolerance, "")
             self.observers.emit(StepDone, step="transmission", detail=f"{self.targets.transmission_frac:g}")

@@ -23,7 +23,7 @@ from fsmcollect.beamline import Beamline, FrameBlock
 from fsmcollect.collecting.conditions import Conditions, read_conditions
 from fsmcollect.collecting.exposing import images_together
 from fsmcollect.errors import DeviceError, InvalidRequest, Problem, StorageError
-from fsmcollect.images.storage import make_directories
+from fsmcollect.images.storage import make_directories, storage_error
 from fsmcollect.journal import FILE_NAME
 from fsmcollect.realwork import in_thread
 from fsmcollect.request import Request
@@ -202,7 +202,10 @@ class Store:
 
     def _claim_directory(self) -> None:
         """Be the only run that writes here: two would take each other's files for leftovers."""
-        self._claim = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._claim = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error("read the directory", self.directory, error) from error
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attrs
 
+from fsmcollect import limits
 from fsmcollect.beamline import BeamlineConfig, DetectorInfo
 from fsmcollect.errors import StorageError
 from fsmcollect.images.storage import names_in, remove
@@ -300,16 +301,19 @@ def check_experiment(series: Series, found: Experiment, *, distance_asked: bool,
         They belong to another experiment: one master must not describe both.
     """
     asked = series.experiment
+    # No narrower than what was accepted when they were taken: else nothing could be added to one's own images.
     compared = [
-        ("energy_ev", asked.energy_ev, found.energy_ev, 0.001, "eV"),
-        ("exposure_s", asked.exposure_s, found.exposure_s, 1e-6, "s"),
+        ("energy_ev", asked.energy_ev, found.energy_ev, limits.ENERGY_TOLERANCE * asked.energy_ev, "eV"),
+        ("exposure_s", asked.exposure_s, found.exposure_s, 1e-6 * asked.exposure_s, "s"),
     ]
     if distance_asked:
-        compared.append(("detector_distance_mm", asked.detector_distance_mm, found.detector_distance_mm, 0.005, "mm"))
+        distances_mm = asked.detector_distance_mm, found.detector_distance_mm
+        compared.append(("detector_distance_mm", *distances_mm, limits.DISTANCE_TOLERANCE_MM, "mm"))
     if transmission_asked and asked.transmission_frac is not None and found.transmission_frac is not None:
-        compared.append(("transmission_frac", asked.transmission_frac, found.transmission_frac, 0.02, ""))
+        tolerance = limits.transmission_tolerance(asked.transmission_frac)
+        compared.append(("transmission_frac", asked.transmission_frac, found.transmission_frac, tolerance, ""))
     for name, wanted, there, tolerance, unit in compared:
-        if abs(wanted - there) > tolerance * max(abs(wanted), abs(there)):
+        if abs(wanted - there) > tolerance:
             raise StorageError(
                 f"images of {series.stem} in {series.directory} were taken with {name} = {there:g} {unit}".rstrip()
                 + f"; asked for is {wanted:g} {unit}".rstrip()

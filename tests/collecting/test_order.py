@@ -8,9 +8,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fsmcollect.events import ImagesTaken, Moved, PersonAsked, RunEnded, RunStarted, StepDone, WedgeStarted
+from fsmcollect.beamline import Range
+from fsmcollect.errors import InvalidRequest
+from fsmcollect.events import (
+    Event,
+    ImagesTaken,
+    Moved,
+    PersonAsked,
+    RunEnded,
+    RunStarted,
+    SafingStep,
+    StepDone,
+    WedgeStarted,
+)
 from fsmcollect.sim.beamline import SimulatedBeamline
-from tests.collecting.rehearsing import INVERSE, WAYS, Play, ask, simulate
+from fsmcollect.sim.camera import Sample
+from tests.collecting.rehearsing import INVERSE, WAYS, Play, adapt, ask, simulate
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -159,8 +172,6 @@ def test_the_goniometer_goes_to_the_positions_asked_for_and_stays_there() -> Non
 
 def adapt_centred(simulated: SimulatedBeamline) -> None:
     """What is mounted by hand sits where the beam is: no centring is needed."""
-    from fsmcollect.sim.camera import Sample
-
     simulated.head.put_sample(None, Sample(0.0, 0.0, 0.0))
 
 
@@ -302,3 +313,98 @@ def test_a_second_run_on_a_busy_beamline_is_refused_and_the_first_goes_on_unharm
     assert "is owned by the run 'lyso_1'" in refusals[0]
     assert [line for line in play.lines if line[1][0] != "person"] == alone.lines
     assert play.simulated.trace.sha256() == alone.simulated.trace.sha256()
+
+
+def test_the_absorbers_are_chosen_once_the_energy_is_there() -> None:
+    """Which of them let a fraction through depends on it."""
+    simulated = simulate()
+    energies_ev: list[float] = []
+    set_transmission = simulated.attenuator.set_transmission
+
+    async def note_energy(transmission_frac: float) -> None:
+        energies_ev.append(simulated.monochromator.energy_ev)
+        assert not simulated.monochromator.axis.is_moving
+        await set_transmission(transmission_frac)
+
+    play = Play(ask(beam={"energy_ev": 9000.0}), adapt(simulated, "attenuator", set_transmission=note_energy)).run()
+    play.check("done")
+    assert energies_ev == [9000.0]
+    assert play.steps.index("energy") < play.steps.index("transmission")
+    assert play.instant("attenuator", "to 0.2") >= play.when_step("energy") > 0
+
+
+@pytest.mark.parametrize("method", ["manual", "none", "auto"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_the_light_is_on_while_a_person_looks_and_out_before_the_beam(method: str, count: int) -> None:
+    play = Play(ask(centring={"method": method, "validate": True}, snapshots={"count": count}))
+    if method == "none":
+        for location in (None, *play.simulated.sample_changer.places):
+            play.simulated.head.put_sample(location, Sample(0.0, 0.0, 0.0))
+    backlight = play.simulated.backlight
+    lit: dict[str, bool] = {}
+
+    def look(event: Event) -> None:
+        if isinstance(event, PersonAsked):
+            lit[event.question] = backlight.is_in_now
+        elif isinstance(event, StepDone) and event.step in ("centring validated", "snapshot"):
+            lit[event.step] = backlight.is_in_now
+
+    play.collection.observers.listeners.append(look)
+    out: list[bool] = []
+    play.enters("OSCILLATING", lambda: out.append(backlight.is_out_now)).run()
+    play.check("done")
+    asked = {"centre_by_hand", "validate_centring"} if method == "manual" else {"validate_centring"}
+    assert lit == dict.fromkeys(asked | {"centring validated"} | ({"snapshot"} if count else set()), True)
+    assert out == [True]
+
+
+@pytest.mark.parametrize("method", ["manual", "auto"])
+@pytest.mark.parametrize("after_us", [1, 500_000, 3_000_000, 6_000_000])
+def test_the_light_is_taken_out_and_verified_after_an_abort_while_centring(method: str, after_us: int) -> None:
+    play = Play(ask(centring={"method": method, "validate": True}))
+    states: list[str] = []
+
+    def abort() -> None:
+        states.append(play.collection.state.name)
+        play.collection.abort()
+
+    play.enters("CENTRING", abort, after_us=after_us).run()
+    play.check("aborted")
+    assert states == ["CENTRING"]
+    assert play.simulated.backlight.is_out_now
+    assert [step.verified for step in play.of(SafingStep) if step.step == "backlight out"] == [True]
+
+
+# -- an omega that does not turn without end ---------------------------------------------------------------------------
+
+
+def limited(low_deg: float, high_deg: float, here_deg: float = 0.0) -> SimulatedBeamline:
+    simulated = simulate()
+    simulated.goniometer.omega.limits = Range(low_deg, high_deg)
+    simulated.kernel.run(lambda: simulated.goniometer.move({"omega_deg": here_deg}))
+    return simulated
+
+
+@pytest.mark.parametrize("here_deg", [-180.0, -91.0, 0.0, 90.0, 91.0, 180.0])
+def test_centring_and_snapshots_stay_within_the_travel_of_omega(here_deg: float) -> None:
+    simulated = limited(-180.0, 180.0, here_deg)
+    play = Play(ask(snapshots={"count": 4}), simulated).run()
+    assert play.raised is None
+    assert (play.outcome, play.violations) == ("done", []), play.result.failures
+    details = [step.detail for step in play.of(StepDone) if step.step == "snapshot"]
+    assert details == ["omega 0 deg", "omega 90 deg", "omega 180 deg", "omega -90 deg"]
+    moves = [float(text.split()[1]) for _, text in play.commands("omega_deg") if text.startswith("move")]
+    assert moves
+    assert all(-180.0 <= omega_deg <= 180.0 for omega_deg in moves)
+    views = sorted({round(omega_deg, 6) for omega_deg in moves[:2]})
+    assert views == sorted({here_deg, here_deg + 90.0 if here_deg <= 90.0 else here_deg - 90.0})
+
+
+def test_snapshots_out_of_omegas_reach_are_refused_beforehand() -> None:
+    simulated = limited(-100.0, 100.0)
+    noted = simulated.trace.sha256()
+    with pytest.raises(InvalidRequest, match=r"snapshots\.count = 4: one at omega 180 deg is out of reach"):
+        Play(ask(snapshots={"count": 4}), simulated)
+    assert simulated.trace.sha256() == noted
+    play = Play(ask(snapshots={"count": 2}), simulated).run()
+    assert play.outcome == "done", play.result.failures
