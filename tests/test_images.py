@@ -373,6 +373,7 @@ def test_metadata_that_nobody_knows_is_left_out(tmp_path: Path) -> None:
         assert entry_of(file).end_time is None
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("dials.import") is None, reason="DIALS is not installed")
 @pytest.mark.parametrize(
     "width_deg, oscillation, axis", [(WIDTH, "{90,0.1}", "{1,0,0}"), (-WIDTH, "{-90,0.1}", "{-1,0,0}")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import timeit
 from fractions import Fraction
 from itertools import pairwise
 
@@ -326,11 +324,12 @@ def test_ranges_take_memory_by_their_number_and_not_by_their_images() -> None:
     assert "1" not in images
 
 
-# -- speed ------------------------------------------------------------------------------------------------------------
+# -- size (how long it takes is measured in benchmarks/) --------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.gettrace() is not None, reason="tracing for coverage makes everything slow")
-def test_a_million_images_in_ten_thousand_inverse_beam_wedges_are_planned_in_under_50_ms() -> None:
-    request = ask(images=500_000, inverse=100)
-    assert len(make_plan(request).wedges) == 10_000
-    assert min(timeit.repeat(lambda: make_plan(request), number=1, repeat=10)) < 0.05
+def test_a_million_images_in_ten_thousand_inverse_beam_wedges_are_planned_without_drift() -> None:
+    plan = make_plan(ask(images=500_000, inverse=100))
+    assert len(plan.wedges) == 10_000
+    assert plan.images == 1_000_000
+    last = plan.wedges[-2]
+    assert last.image_start_deg(last.last_image) == plan.wedges[0].omega_start_deg + 499_999 * plan.image_width_deg
