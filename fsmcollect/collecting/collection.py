@@ -6,38 +6,35 @@ to make anything safe (that is `safing`). The same code runs on simulated time, 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import attrs
 import trio
 
-from fsmcollect import __version__, limits, safing
+from fsmcollect import limits, safing
 from fsmcollect.beamline import Beamline
 from fsmcollect.collecting.exposing import Setting
 from fsmcollect.collecting.optics import Optics, OpticsTargets
 from fsmcollect.collecting.progress import Progress
 from fsmcollect.collecting.readiness import Readiness
+from fsmcollect.collecting.record import Record
 from fsmcollect.collecting.sample import Sample
 from fsmcollect.collecting.storing import Store
 from fsmcollect.errors import BeamlineBusy, DeviceError, FsmCollectError, SafingError
-from fsmcollect.events import Failure, RunEnded, RunStarted, SafingStep
 from fsmcollect.journal import Journal
 from fsmcollect.machines.collection import COLLECTION, Event, State
 from fsmcollect.machines.driver import Driver
 from fsmcollect.machines.engine import Engine
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Observers
-from fsmcollect.request import Request, to_dict
-from fsmcollect.together import answered, one_failure_as_itself
+from fsmcollect.request import Request
+from fsmcollect.together import one_failure_as_itself
 from fsmcollect.wedges import Plan, make_plan
 
 #: How long reading out and storing what was complete may take on the way out, and finishing the files after it.
 #: Assumed: 100 images a second.
 SALVAGE_DEADLINE_S = 60.0
-#: How long the journal may take on the way out. Assumed: a disk that needs longer hangs.
-JOURNAL_DEADLINE_S = 15.0
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +93,6 @@ class Collection:
     first_of_list: bool = False
     plan: Plan = attrs.field(init=False)
     _store: Store | None = attrs.field(init=False, default=None)
-    _journal: Journal | None = attrs.field(init=False, default=None)
     _driver: Driver[State, Event] = attrs.field(init=False)
     _engine: Engine[State, Event] = attrs.field(init=False)
     _optics: Optics = attrs.field(init=False)
@@ -104,7 +100,7 @@ class Collection:
     _nursery: trio.Nursery = attrs.field(init=False)
     _readiness: Readiness = attrs.field(init=False)
     _progress: Progress = attrs.field(init=False, factory=Progress)
-    _failures: list[str] = attrs.field(init=False, factory=list[str])
+    _record: Record = attrs.field(init=False)
     #: Set once `run` has claimed the beamline.
     _has_run: bool = attrs.field(init=False, default=False)
     #: The files say what held when the first image began.
@@ -117,7 +113,8 @@ class Collection:
         limits.check(self.request, self.plan, self.beamline)
         if self.directory is not None:
             self._store = Store.checked(self.directory, self.request, self.plan, self.beamline)
-            self._journal = Journal(self._store.journal_path)
+        journal = None if self._store is None else Journal(self._store.journal_path)
+        self._record = Record(observers=self.observers, journal=journal)
         self._optics = Optics(
             beamline=self.beamline,
             observers=self.observers,
@@ -208,7 +205,7 @@ class Collection:
         self.beamline.claim(self.name)
         try:
             self._has_run = True
-            self._begin()
+            self._record.begin(self.name, self.request, self.plan)
             try:
                 with one_failure_as_itself():
                     # Owns the optics, which outlive a state, and safing steps that cannot be interrupted.
@@ -240,40 +237,16 @@ class Collection:
             outcome=outcome,
             safe=self.state is State.IDLE,
             images=self._progress.images,
-            failures=tuple(self._failures),
+            failures=tuple(self._record.failures),
             files=self._store.masters if self._store is not None else (),
         )
 
-    def _begin(self) -> None:
-        """Say what is asked for."""
-        self.observers.begin()
-        if self._journal is not None:  # the first to be told: what others were told is in the record before
-            self.observers.listeners.insert(0, self._journal.record)
-        self.observers.emit(
-            RunStarted,
-            run=self.name,
-            version=__version__,
-            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            images=self.plan.images,
-            wedges=len(self.plan.wedges),
-            request=to_dict(self.request),
-        )
-
     async def _end(self) -> None:
-        """Say how it ended and put that on disk."""
+        """The machine has ended: latch what could not be verified, tell, and let the directory go."""
         result = self.result()
         if not result.safe and self.beamline.fault is None:
             self.beamline.fault = SafingError(["a bug ended the closing"])
-        self.observers.emit(
-            RunEnded,
-            outcome=str(result.outcome),
-            safe=result.safe,
-            images=result.images,
-            message="; ".join(result.failures),
-        )
-        await self._store_quietly(durable=True)
-        if self._journal is not None and self._journal.record in self.observers.listeners:
-            self.observers.listeners.remove(self._journal.record)
+        await self._record.end(outcome=str(result.outcome), safe=result.safe, images=result.images)
         if self._store is not None:
             self._store.close()
 
@@ -284,7 +257,7 @@ class Collection:
             self._progress.plan(self.plan.wedges if self._store is None else await self._store.open())
             if self._progress.is_complete:
                 return Event.NOTHING_MISSING
-            self._require(await safing.clear_the_way(self.beamline, self._report_safing, stragglers=self._nursery))
+            self._require(await safing.clear_the_way(self.beamline, self._record.safing_step, stragglers=self._nursery))
             if await self._sample.needs_robot():
                 await self._optics.make_room()
             elif self.request.sample.location is not None:  # it is there already: nobody comes near the detector
@@ -292,7 +265,7 @@ class Collection:
             self._optics.start(self._nursery)
             await self._sample.mount()
             self._optics.room_is_free()
-            await self._commit()
+            await self._record.commit()
         except FsmCollectError as error:
             return self._failed("mounting", error)
         return Event.MOUNTED
@@ -300,7 +273,7 @@ class Collection:
     async def _centring(self) -> Event:
         try:
             await self._sample.centre()
-            await self._commit()
+            await self._record.commit()
         except FsmCollectError as error:
             return self._failed("centring", error)
         return Event.CENTRED
@@ -318,7 +291,7 @@ class Collection:
                     if self._store is not None and not self._is_described:
                         await self._store.describe()
                         self._is_described = True
-                    await self._commit()
+                    await self._record.commit()
                     if (shutter := self.beamline.safety_shutter) is not None:
                         complaint = "it closed while images were being taken: was the hutch opened?"
                         nursery.start_soon(self._watch, shutter.wait_while_open, Event.FAILED, complaint)
@@ -354,13 +327,13 @@ class Collection:
     async def _closing(self) -> Event:
         self._optics.stop()
         failures = await safing.make_safe(
-            self.beamline, reversed(self._readiness.restore), self._report_safing, stragglers=self._nursery
+            self.beamline, reversed(self._readiness.restore), self._record.safing_step, stragglers=self._nursery
         )
         await self._keep_what_is_complete()
         self.beamline.fault = SafingError(failures) if failures else None
         for failure in failures:
-            self._note_failure("closing", failure)
-        await self._store_quietly()
+            self._record.note("closing", failure)
+        await self._record.keep()
         return Event.UNVERIFIED if failures else Event.SAFE
 
     async def _fault(self) -> Event:
@@ -391,10 +364,10 @@ class Collection:
 
     async def _make_safe_anyway(self) -> None:
         """An activity does not let go: CLOSING will repeat this and give the verdict."""
-        self._note_failure(
+        self._record.note(
             "leaving", f"what was going on in {self.state.name} cannot be interrupted: made safe beside it"
         )
-        await safing.make_safe(self.beamline, report=self._report_safing, stragglers=self._nursery)
+        await safing.make_safe(self.beamline, report=self._record.safing_step, stragglers=self._nursery)
 
     def _setting(self) -> Setting:
         goniometer, detector = self.beamline.goniometer, self.beamline.detector
@@ -409,16 +382,16 @@ class Collection:
             shutterless=self.plan.shutterless,
             passes=self.plan.passes,
             sink=self._store,
-            commit=None if self._journal is None else self._journal.flush,
+            commit=None if self._record.journal is None else self._record.journal.flush,
         )
 
     async def _pause(self) -> None:
         """Beam off and verified, motion stopped, complete images stored, detector ready to be armed again."""
-        self._require(await safing.pause(self.beamline, self._report_safing, stragglers=self._nursery))
+        self._require(await safing.pause(self.beamline, self._record.safing_step, stragglers=self._nursery))
         await self._progress.salvage()
         if self._store is not None:
             await self._store.refresh_masters()
-        await self._commit()
+        await self._record.commit()
 
     def _require(self, failures: tuple[str, ...]) -> None:
         """Go no further unless every step was verified."""
@@ -436,38 +409,16 @@ class Collection:
             with trio.move_on_after(SALVAGE_DEADLINE_S) as deadline:
                 await work()
             if deadline.cancelled_caught:
-                self._note_failure("closing", f"{what} took longer than {SALVAGE_DEADLINE_S:g} s")
+                self._record.note("closing", f"{what} took longer than {SALVAGE_DEADLINE_S:g} s")
         except FsmCollectError as error:
-            self._note_failure(what, str(error))
+            self._record.note(what, str(error))
         except Exception as error:  # noqa: BLE001  (a bug, but the beamline IS safe: raised once the run has ended)
-            self._note_failure(what, repr(error))
+            self._record.note(what, repr(error))
             self._bug = error
 
-    async def _commit(self) -> None:
-        """What has happened is on disk before the step counts as done."""
-        if self._journal is not None:
-            await self._journal.flush(durable=True)
-
-    async def _store_quietly(self, *, durable: bool = False) -> None:
-        """Write the journal where a failure to write must stop nothing any more."""
-        if self._journal is None:
-            return
-        try:
-            await answered("disk", JOURNAL_DEADLINE_S, self._journal.flush(durable=durable))
-        except FsmCollectError as error:
-            if str(error) not in self._failures:
-                self._failures.append(str(error))
-
-    def _report_safing(self, ended: safing.StepEnded) -> None:
-        self.observers.emit(SafingStep, step=ended.step.name, verified=not ended.failure, message=ended.failure)
-
     def _failed(self, what: str, error: FsmCollectError) -> Event:
-        self._note_failure(what, "; ".join([str(error), *getattr(error, "__notes__", ())]))
+        self._record.failed(what, error)
         return Event.FAILED
-
-    def _note_failure(self, what: str, message: str) -> None:
-        self._failures.append(f"{what}: {message}")
-        self.observers.emit(Failure, what=what, message=message)
 
 
 async def collect(
