@@ -187,10 +187,6 @@ class Plan:
     shutterless: bool
     passes: int
 
-    @property
-    def has_inverse_beam(self) -> bool:
-        return len(self.series) > 1
-
 
 def make_plan(request: Request) -> Plan:
     """The wedges of a request, in order of collection.
@@ -291,14 +287,6 @@ class ImageRanges:
     def add(self, start: int, stop: int) -> ImageRanges:
         """With the images from `start` up to but not including `stop`."""
         return ImageRanges((*self.ranges, (start, stop)))
-
-    def union(self, other: ImageRanges) -> ImageRanges:
-        """With the images of `other`."""
-        return ImageRanges((*self.ranges, *other.ranges))
-
-    def subtract(self, other: ImageRanges) -> ImageRanges:
-        """Without the images of `other`."""
-        return ImageRanges(left for start, stop in self.ranges for left in other.gaps(start, stop))
 
     def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """What is missing from `start` up to but not including `stop`, in order."""

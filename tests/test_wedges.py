@@ -304,14 +304,12 @@ def test_more_wedges_than_memory_should_hold_are_refused() -> None:
 SETS = st.sets(st.integers(0, 60))
 
 
-@given(SETS, SETS, st.integers(0, 60), st.integers(0, 60))
-def test_ranges_of_images_behave_like_sets_of_numbers(one: set[int], other: set[int], start: int, stop: int) -> None:
-    a, b = ImageRanges.from_numbers(one), ImageRanges.from_numbers(other)
+@given(SETS, st.integers(0, 60), st.integers(0, 60))
+def test_ranges_of_images_behave_like_sets_of_numbers(one: set[int], start: int, stop: int) -> None:
+    a = ImageRanges.from_numbers(one)
     assert list(a) == sorted(one)
     assert len(a) == len(one)
     assert all((n in a) is (n in one) for n in range(-1, 62))
-    assert a.union(b) == ImageRanges.from_numbers(one | other)
-    assert a.subtract(b) == ImageRanges.from_numbers(one - other)
     assert a.add(start, stop) == ImageRanges.from_numbers(one | set(range(start, stop)))
     assert [n for gap in a.gaps(start, stop) for n in range(*gap)] == [n for n in range(start, stop) if n not in one]
     assert all(left[1] < right[0] for left, right in pairwise(a.ranges))

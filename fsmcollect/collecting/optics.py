@@ -21,6 +21,8 @@ from fsmcollect.together import READ_LIMIT_S, answered, together
 
 #: Longest wait for any one of the optics. Assumed: several times the longest travel.
 MOVE_LIMIT_S = 300.0
+#: Sizes on offer are whole micrometres: assumed, half of one tells them apart.
+APERTURE_TOLERANCE_UM = 0.5
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -128,7 +130,7 @@ class Optics:
         if aperture is not None and target_um is not None:
             await answered("aperture", MOVE_LIMIT_S, aperture.select(target_um))
             there_um = await answered("aperture", READ_LIMIT_S, aperture.read_size_um())
-            _agree("aperture", target_um, there_um, 0.5, "um")
+            _agree("aperture", target_um, there_um, APERTURE_TOLERANCE_UM, "um")
             self.observers.emit(StepDone, step="aperture", detail=f"{self.targets.aperture_um:g} um")
 
 
