@@ -14,7 +14,7 @@ import attrs
 
 from fsmcollect.errors import StorageError
 from fsmcollect.events import Event
-from fsmcollect.images.storage import make_directories, sync_directory
+from fsmcollect.storage import make_directories, sync_directory
 from fsmcollect.realwork import in_thread
 
 FILE_NAME = "events.jsonl"

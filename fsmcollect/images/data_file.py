@@ -37,7 +37,7 @@ from fsmcollect.images.series import (
     omega_degrees,
     refuse_doubles,
 )
-from fsmcollect.images.storage import replacing, storage_error
+from fsmcollect.storage import replacing, storage_error
 
 if TYPE_CHECKING:
     import h5py

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING
 from fsmcollect.beamline import wavelength_a
 from fsmcollect.images.data_file import DATASET
 from fsmcollect.images.series import Experiment, Part, Series, check_parts, data_file_name, omega_degrees
-from fsmcollect.images.storage import remove, replacing
+from fsmcollect.storage import remove, replacing
 
 if TYPE_CHECKING:
     import h5py

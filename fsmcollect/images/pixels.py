@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fsmcollect.beamline import DetectorInfo
 from fsmcollect.images.series import stored_bits
-from fsmcollect.images.storage import replacing
+from fsmcollect.storage import replacing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ import attrs
 from fsmcollect import limits
 from fsmcollect.beamline import BeamlineConfig, DetectorInfo
 from fsmcollect.errors import StorageError
-from fsmcollect.images.storage import names_in, remove
+from fsmcollect.storage import names_in, remove
 
 #: Bytes a pixel takes once compressed. Assumed: sparse photon counts take 0.1 (0.05 counts a pixel, as measured in
 #: tests/test_images.py) to 1 (strong background); the estimate is to warn early, so it takes the upper end.

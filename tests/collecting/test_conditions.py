@@ -19,7 +19,7 @@ from fsmcollect.collecting import storing
 from fsmcollect.errors import InvalidRequest
 from fsmcollect.events import Event, RunEnded, WedgeStarted
 from fsmcollect.images import Experiment
-from fsmcollect.images.storage import make_directories
+from fsmcollect.storage import make_directories
 from fsmcollect.request import Request
 from fsmcollect.sim.beamline import CONFIG, SimulatedBeamline
 from tests.collecting.rehearsing import INVERSE, Play, adapt, ask, simulate
