@@ -21,6 +21,8 @@ class Event:
     kind: ClassVar[str] = "event"
     #: Fields that differ between two equal runs and so do not count for a trace.
     volatile: ClassVar[frozenset[str]] = frozenset()
+    #: Nothing happens in its run after this one.
+    ends_run: ClassVar[bool] = False
 
     def to_json(self, *, stable: bool = False) -> str:
         """One line of JSON without a line end; `stable` leaves out what differs between two equal runs."""
@@ -147,7 +149,141 @@ class RunEnded(Event):
     """The one outcome of a run."""
 
     kind: ClassVar[str] = "run_ended"
+    ends_run: ClassVar[bool] = True
     outcome: str
     safe: bool
     images: int
+    message: str = ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Streams. A file is named by its path below the entry's folder.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class StreamStarted(Event):
+    """A stream of an entry was accepted. `settings` is their canonical dictionary."""
+
+    kind: ClassVar[str] = "stream_started"
+    volatile: ClassVar[frozenset[str]] = frozenset({"started_at"})
+    entry: str
+    version: str
+    started_at: str
+    settings: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class EntryDescribed(Event):
+    """The archive's description of the entry was read."""
+
+    kind: ClassVar[str] = "entry_described"
+    entry: str
+    title: str
+
+
+@attrs.frozen(kw_only=True)
+class FilesListed(Event):
+    """It is known which files there are; `about_bytes` of all movies, as near as the listing tells."""
+
+    kind: ClassVar[str] = "files_listed"
+    movies: int
+    gains: int
+    about_bytes: int
+    #: Movies that an earlier run has registered or rejected already.
+    settled: int = 0
+    settled_bytes: int = 0
+    #: How many will be registered at most, and how many bytes end the stream; None where nothing but the list ends it.
+    limit_movies: int | None = None
+    limit_bytes: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FileMoved(Event):
+    """The machine of one file went from one state to another."""
+
+    kind: ClassVar[str] = "file_transition"
+    path: str
+    source: str
+    event: str
+    dest: str
+
+
+@attrs.frozen(kw_only=True)
+class BytesArrived(Event):
+    """So much of a file is here; told a few times a second, and where a transfer begins behind an earlier one."""
+
+    kind: ClassVar[str] = "bytes_arrived"
+    path: str
+    bytes: int
+    of_bytes: int
+    #: Of `bytes`, those that an earlier attempt or run has left.
+    kept_bytes: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class FileRetried(Event):
+    """A transfer failed and will be tried again after `wait_s`."""
+
+    kind: ClassVar[str] = "file_retried"
+    path: str
+    reason: str
+    wait_s: float
+
+
+@attrs.frozen(kw_only=True)
+class MovieRegistered(Event):
+    """A movie is in the journal, has its name and is in every live set. `movie` counts from 1."""
+
+    kind: ClassVar[str] = "movie_registered"
+    movie: int
+    path: str
+    bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class GainArrived(Event):
+    """A gain reference or a defect map is here."""
+
+    kind: ClassVar[str] = "gain_arrived"
+    path: str
+    bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class FileRejected(Event):
+    """A file is not what it says; it was set aside."""
+
+    kind: ClassVar[str] = "file_rejected"
+    path: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class FileGivenUp(Event):
+    """A file could not be fetched."""
+
+    kind: ClassVar[str] = "file_given_up"
+    path: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Noticed(Event):
+    """Something that a person should know and that ends nothing."""
+
+    kind: ClassVar[str] = "noticed"
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class StreamEnded(Event):
+    """The one outcome of a stream."""
+
+    kind: ClassVar[str] = "stream_ended"
+    ends_run: ClassVar[bool] = True
+    outcome: str
+    registered: int
+    rejected: int
+    bytes: int
     message: str = ""

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import trio
 
-from fsmcollect.events import Event, EventsLost, Moved, RunEnded
+from fsmcollect.events import Event, EventsLost, Moved
 from fsmcollect.machines.engine import Transition
 
 Listener = Callable[[Event], None]
@@ -120,7 +120,7 @@ class _Queue:
         if self._is_over:
             return
         self._keep(event)
-        if isinstance(event, RunEnded):
+        if event.ends_run:
             self.close()
 
     def _keep(self, event: Event) -> None:
