@@ -18,8 +18,8 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
-	    || grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST)
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
+	    || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------------------------------------------------- set-up
 # Two stamps: who only wants to see it run does not wait for the tools of those who change it.
@@ -43,8 +43,16 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@$(INSTALL) --group dev
 	@touch $@
 
+# The tests fetch from a real nginx and with a real curl, which are no Python packages: Debian's where they are missing.
+$(VENV)/servers.stamp: $(VENV)/pip.stamp
+	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null && command -v curl >/dev/null \
+	    || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	        && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light curl >/dev/null; } \
+	    || { echo "the tests need nginx and curl: install them (Debian: apt-get install nginx-light curl)" >&2; exit 1; }
+	@touch $@
+
 .PHONY: setup
-setup: $(VENV)/dev.stamp ## make .venv with all that development needs
+setup: $(VENV)/dev.stamp $(VENV)/servers.stamp ## make .venv with all that development needs
 
 # -------------------------------------------------------------------------------------------------------------- use
 
@@ -60,12 +68,23 @@ bench: $(VENV)/dev.stamp ## measure: planning, simulating, transitions, import
 # ------------------------------------------------------------------------------------------------------------ checks
 
 .PHONY: test
-test: $(VENV)/dev.stamp ## run the tests, with branch coverage
+test: $(VENV)/dev.stamp $(VENV)/servers.stamp ## run the tests, with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
 .PHONY: prove
-prove: $(VENV)/dev.stamp ## run the long proofs (minutes)
+prove: $(VENV)/dev.stamp $(VENV)/servers.stamp ## run the long proofs (minutes)
 	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m long
+
+SCIPION := .venv-scipion
+
+$(SCIPION)/scipion.stamp:
+	@"$(PY)" -m venv --clear $(SCIPION)
+	@$(SCIPION)/bin/python -m pip install --quiet --disable-pip-version-check scipion-em==3.11.1 scipion-pyworkflow==3.11.7
+	@touch $@
+
+.PHONY: test-scipion
+test-scipion: $(VENV)/run.stamp $(SCIPION)/scipion.stamp ## read our Scipion sets with the real pwem (688 MB, a venv of its own)
+	@$(SCIPION)/bin/python tests/readers_scipion/read_sets.py $(abspath $(BIN)/python)
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff: rules and format
@@ -119,5 +138,5 @@ constraints: ## renew the pinned versions from an empty environment
 
 .PHONY: clean
 clean: ## remove what can be made again, .venv included
-	rm -rf $(VENV) build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(SCIPION) build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,6 +26,16 @@ async def in_thread(work: Callable[[*Args], T], *args: *Args) -> T:
     Cancelling does not wait for the thread: an abort must never wait for a disk. So `work` has to be such that it does
     no harm when it ends later, unheeded (atomic files, a lock around shared state).
     """
-    clock = trio.lowlevel.current_clock()
-    with clock.hold() if isinstance(clock, HoldableClock) else contextlib.nullcontext():
+    with _clock_held():
         return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
+
+
+async def to_the_end_in_thread(work: Callable[[*Args], T], *args: *Args) -> T:
+    """Run blocking `work` in a thread; once begun it is seen to its end and its result heeded, cancelled or not."""
+    with _clock_held():
+        return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=False)
+
+
+def _clock_held() -> AbstractContextManager[None]:
+    clock = trio.lowlevel.current_clock()
+    return clock.hold() if isinstance(clock, HoldableClock) else contextlib.nullcontext()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from fsmcollect.simulate import Rehearsal
+from fsmcollect.simulate.collecting import Rehearsal
 from tests.collecting.rehearsing import WAYS, Play, ask, simulate
 
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from fsmcollect.simulate import Rehearsal
+from fsmcollect.simulate.collecting import Rehearsal
 from tests.collecting.rehearsing import WAYS, simulate
 directory = Path(sys.argv[2]) if sys.argv[2] else None
 for index, way in enumerate(WAYS):

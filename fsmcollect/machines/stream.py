@@ -83,7 +83,9 @@ STREAM = Table(
             why="a person asked for a pause: transfers stop where they are, what they have is kept",
         ),
         Row(State.HOLDING, Event.HOLD, State.HOLDING, why="a hold may be repeated"),
-        Row(State.HOLDING, Event.RESUME, State.STREAMING, why="the person lets it go on: files continue where they were"),
+        Row(
+            State.HOLDING, Event.RESUME, State.STREAMING, why="the person lets it go on: files continue where they were"
+        ),
         *from_each(
             _WORKING,
             Event.FAILED,
@@ -119,7 +121,12 @@ STREAM = Table(
             outcome=Outcome.FAILED,
             why="a bug: the sets are closed before it is shown",
         ),
-        Row(State.CLOSING, Event.CLOSED, State.IDLE, why="every output holds what the journal holds, and says it is closed"),
+        Row(
+            State.CLOSING,
+            Event.CLOSED,
+            State.IDLE,
+            why="every output holds what the journal holds, and says it is closed",
+        ),
         Row(
             State.CLOSING,
             Event.UNCLOSED,

@@ -61,16 +61,23 @@ class Settings:
         ]
         if not 1 <= self.jobs <= MAX_JOBS:
             problems.append(Problem(field="--jobs", value=str(self.jobs), allowed=f"must be 1 to {MAX_JOBS}"))
-        for name in self.outputs:
-            if name not in OUTPUTS:
-                problems.append(Problem(field="--output", value=name, allowed=f"must be of {', '.join(OUTPUTS)}"))
+        problems += [
+            Problem(field="--output", value=name, allowed=f"must be of {', '.join(OUTPUTS)}")
+            for name in self.outputs
+            if name not in OUTPUTS
+        ]
         if self.rate_bytes_per_s is not None and not self.rate_bytes_per_s >= 1:
             problems.append(
                 Problem(field="--rate", value=str(self.rate_bytes_per_s), allowed="must be at least 1 byte a second")
             )
         problems += [
-            Problem(field=f"--{name.replace('_', '-')}", value=f"{value:g}", allowed="must be greater than 0")
-            for name, value in attrs.asdict(self.optics).items()
+            Problem(field=option, value=f"{value:g}", allowed="must be greater than 0")
+            for option, value in (
+                ("--voltage-kv", self.optics.voltage_kv),
+                ("--spherical-aberration-mm", self.optics.spherical_aberration_mm),
+                ("--amplitude-contrast", self.optics.amplitude_contrast),
+                ("--dose-per-frame", self.optics.dose_per_frame_e_per_a2),
+            )
             if value is not None and not 0 < value < float("inf")
         ]
         if problems:
@@ -101,9 +108,10 @@ class Settings:
 def _url_problems(field: str, url: str, schemes: tuple[str, ...]) -> list[Problem]:
     try:
         parts = urlsplit(url)
-        right = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        right = False
-    if right and not (parts.query or parts.fragment or parts.username or any(c <= " " for c in url)):
+        parts, has_host = urlsplit(""), False
+    is_plain = not (parts.query or parts.fragment or parts.username or any(c <= " " for c in url))
+    if parts.scheme in schemes and has_host and is_plain:
         return []
     return [Problem(field=field, value=url, allowed=f"must be a plain URL of {', '.join(schemes)}: https://host/path/")]

@@ -16,7 +16,7 @@ from fsmcollect import images
 from fsmcollect.events import Event, RunEnded
 from fsmcollect.request import parse_toml
 from fsmcollect.sim.beamline import SimulatedBeamline
-from fsmcollect.simulate import Rehearsal
+from fsmcollect.simulate.collecting import Rehearsal
 from tests.cli.commanding import LYSO, SMALL, Ran, Running, events, run, tree
 
 #: Exposing takes about six seconds at ten times real time.

@@ -14,7 +14,8 @@ import pytest
 import fsmcollect
 from tests.cli.commanding import LYSO, SMALL, Command, lyso, mxcube, program, run, tree
 
-HELPS = [("--help",), ("plan", "--help"), ("simulate", "-h"), ("diagrams", "--help")]
+COMMANDS = ("plan", "simulate", "stream", "archive", "diagrams")
+HELPS = [("--help",), *((name, "--help") for name in COMMANDS), ("simulate", "-h")]
 
 
 @pytest.fixture

@@ -14,10 +14,13 @@ import pytest
 from fsmcollect.machines import diagrams
 from fsmcollect.machines.collection import COLLECTION
 from fsmcollect.machines.table import Row, Table
+from fsmcollect.machines.stream import STREAM
+from fsmcollect.machines.transfer import TRANSFER
 from fsmcollect.machines.wedge import WEDGE
 
 AnyTable = Table[Any, Any]
-TABLES: list[AnyTable] = [COLLECTION, WEDGE]
+TABLES: list[AnyTable] = [COLLECTION, WEDGE, STREAM, TRANSFER]
+PAGES_BY_NAME = [f"{table.name}.md" for table in TABLES]
 PAGES = Path(__file__).parents[2] / "docs" / "machines"
 
 each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -147,7 +150,7 @@ def test_a_table_whose_states_share_no_edges_is_drawn_without_a_box() -> None:
 
 def test_what_was_written_has_not_drifted(tmp_path: Path) -> None:
     written = diagrams.write(tmp_path / "deep" / "machines", TABLES)
-    assert [path.name for path in written if path.suffix == ".md"] == ["collection.md", "wedge.md"]
+    assert [path.name for path in written if path.suffix == ".md"] == PAGES_BY_NAME
     assert diagrams.check(tmp_path / "deep" / "machines", TABLES) == ""
 
 
@@ -193,7 +196,7 @@ def test_the_pages_in_the_documentation_have_not_drifted() -> None:
 def test_without_graphviz_there_are_pages_and_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert diagrams.svg("digraph {}") is None
-    assert [path.name for path in diagrams.write(tmp_path, TABLES)] == ["collection.md", "wedge.md"]
+    assert [path.name for path in diagrams.write(tmp_path, TABLES)] == PAGES_BY_NAME
 
 
 def test_with_graphviz_each_page_has_its_picture_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +206,9 @@ def test_with_graphviz_each_page_has_its_picture_beside_it(tmp_path: Path, monke
     program.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(program))
     written = diagrams.write(tmp_path / "out", TABLES)
-    assert [path.name for path in written] == ["collection.md", "collection.svg", "wedge.md", "wedge.svg"]
+    assert [path.name for path in written] == [
+        f"{table.name}.{suffix}" for table in TABLES for suffix in ("md", "svg")
+    ]
     assert (tmp_path / "out" / "wedge.svg").read_bytes() == b"<svg>digraph</svg>\n"
 
 

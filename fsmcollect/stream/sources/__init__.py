@@ -90,3 +90,7 @@ class Source(Protocol):
             More bytes than the file has, a Content-Encoding, a redirect to another host.
         """
         ...
+
+    async def aclose(self) -> None:
+        """Let go of what connections it keeps for itself. May be repeated."""
+        ...

@@ -1,31 +1,25 @@
-"""The command ``fsmcollect``: options, exit codes, reading what is asked for.
-
-Owns what is done in which order and what the shell is told; `console` owns the words for people. Results go to
-standard output, everything else to standard error, so that ``--json`` prints one JSON object and nothing else.
-Libraries that only some commands need are imported by these.
-"""
+"""``fsmcollect plan`` and ``fsmcollect simulate``: collections that are asked for, and their rehearsal."""
 
 from __future__ import annotations
 
-import enum
-import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
-from fsmcollect import __version__, console
-from fsmcollect.errors import FsmCollectError, InvalidRequest, Problem
+from fsmcollect import console
+from fsmcollect.cli.calling import Exit, WithExamples, json_option, signals_noted
+from fsmcollect.errors import InvalidRequest, Problem
 
 if TYPE_CHECKING:
     from fsmcollect.beamline import Beamline
     from fsmcollect.observers import Listener
     from fsmcollect.request import Written
-    from fsmcollect.simulate import Simulation
+    from fsmcollect.simulate.collecting import Simulation
     from fsmcollect.wedges import Plan
 
 EXAMPLE = "inverse_beam.toml"
@@ -33,65 +27,8 @@ EXAMPLE = "inverse_beam.toml"
 MAX_REQUEST_BYTES = 20_000_000
 
 
-class Exit(enum.IntEnum):
-    """What the shell is told."""
-
-    DONE = 0
-    FAILED = 1
-    INVALID = 2
-    ABORTED = 3
-    UNSAFE = 4
-
-
-_EXIT_CODES = (
-    ("0", "done, or nothing was missing"),
-    ("1", "failed"),
-    ("2", "the input or the call is wrong: nothing moved, no file was made"),
-    ("3", "aborted"),
-    ("4", "it could not be verified that the beamline is safe"),
-)
-
-
-class _WithExamples(click.Command):
-    """A command whose help ends with aligned lists, such as examples."""
-
-    def __init__(self, *args: Any, lists: dict[str, Sequence[tuple[str, str]]], **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._lists = lists
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for heading, rows in self._lists.items():
-            with formatter.section(heading):
-                formatter.write_dl(rows, col_max=38)
-
-
-class _GroupWithExamples(_WithExamples, click.Group):
-    pass
-
-
-@click.group(
-    cls=_GroupWithExamples,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    lists={
-        "Examples": (
-            ("fsmcollect simulate", "the bundled example, with image files"),
-            ("fsmcollect plan lyso.toml", "what would be collected, and how long it takes"),
-            ("fsmcollect simulate lyso.toml", "collect it on the simulated beamline"),
-            ("fsmcollect diagrams --check", "do drawings and tables agree?"),
-        ),
-        "Exit codes": _EXIT_CODES,
-    },
-)
-@click.version_option(__version__, prog_name="fsmcollect")
-def cli() -> None:
-    """Collect macromolecular-crystallography data, sequenced by explicit state machines."""
-
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-
-
-@cli.command(
-    cls=_WithExamples,
+@click.command(
+    cls=WithExamples,
     short_help="Show what REQUEST would collect.",
     lists={
         "Examples": (
@@ -102,29 +39,30 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
     },
 )
 @click.argument("request_file", metavar="REQUEST")
-@_JSON
+@json_option
 def plan(request_file: str, as_json: bool) -> None:
     """Show what REQUEST would collect, in order, checked against the simulated beamline. Nothing moves.
 
     REQUEST is a TOML file, or MXCuBE's parameter dictionary (or a list of them) as a JSON file.
     """
     from fsmcollect import timing
+    from fsmcollect.console import collecting as showing
     from fsmcollect.sim.beamline import SimulatedBeamline
 
     simulated = SimulatedBeamline()
     plans = _checked(_read(request_file), simulated.beamline, None)
     durations_s = [timing.predicted_duration_s(planned, simulated.timings) for planned in plans]
     if as_json:
-        console.say(console.plan_json(plans, durations_s))
+        console.say(showing.plan_json(plans, durations_s))
         return
     for number, (planned, duration_s) in enumerate(zip(plans, durations_s, strict=True), 1):
         if len(plans) > 1:
             console.say(f"{'' if number == 1 else chr(10)}Collection {number} of {len(plans)}\n")
-        console.show_plan(planned, duration_s, timing.friedel_delay_s(planned, simulated.timings))
+        showing.show_plan(planned, duration_s, timing.friedel_delay_s(planned, simulated.timings))
 
 
-@cli.command(
-    cls=_WithExamples,
+@click.command(
+    cls=WithExamples,
     short_help="Collect REQUEST on the simulated beamline.",
     lists={
         "Examples": (
@@ -148,7 +86,7 @@ def plan(request_file: str, as_json: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the request's directory goes. [default: a new folder simulated-1, simulated-2, ... here]",
 )
-@_JSON
+@json_option
 def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, as_json: bool) -> None:
     """Collect REQUEST on the simulated beamline and leave its image files.
 
@@ -158,15 +96,16 @@ def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, 
 
     Ctrl-C aborts: the beam goes off, everything is made safe, the images that are complete are kept.
     """
+    from fsmcollect.console import collecting as showing
     from fsmcollect.sim.beamline import SimulatedBeamline
-    from fsmcollect.simulate import Rehearsal
+    from fsmcollect.simulate.collecting import Rehearsal
 
     asked = _read(request_file) if request_file is not None else [_example()]
     directory = out if out is not None else _new_folder()
     simulated = SimulatedBeamline(seed=seed, speed=None if speed == "max" else float(speed))
     plans = _checked(asked, simulated.beamline, directory)
-    progress: AbstractContextManager[list[Listener]] = nullcontext([]) if as_json else console.progress(plans)
-    with _signals_noted() as noted, progress as listeners:
+    progress: AbstractContextManager[list[Listener]] = nullcontext([]) if as_json else showing.progress(plans)
+    with signals_noted() as noted, progress as listeners:
         rehearsal = Rehearsal(
             requests=[written.request for written in asked],
             simulated=simulated,
@@ -176,88 +115,12 @@ def simulate(request_file: str | None, seed: int, speed: str, out: Path | None, 
         )
         ended = rehearsal.run(heed_signals=True)
     if as_json:
-        console.say(console.simulation_json(ended))
+        console.say(showing.simulation_json(ended))
     else:
-        console.show_simulation(ended, str(directory))
+        showing.show_simulation(ended, str(directory))
     for failure in ended.failures:
         console.complain(failure)
     sys.exit(_exit_code(ended))
-
-
-@cli.command(
-    cls=_WithExamples,
-    short_help="Draw the state machines from their tables.",
-    lists={
-        "Examples": (
-            ("fsmcollect diagrams", "write the pages"),
-            ("fsmcollect diagrams --check", "have they drifted from the tables?"),
-        )
-    },
-)
-@click.option("--check", is_flag=True, help="Write nothing; fail with a diff where pages and tables disagree.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("docs/machines"),
-    show_default=True,
-    help="Where the pages are.",
-)
-def diagrams(check: bool, out: Path) -> None:
-    """Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed."""
-    from fsmcollect.machines import diagrams as drawing
-    from fsmcollect.machines.collection import COLLECTION
-    from fsmcollect.machines.wedge import WEDGE
-
-    tables = (COLLECTION, WEDGE)
-    try:
-        if not check:
-            for path in drawing.write(out, tables):
-                console.say(str(path))
-            return
-        difference = drawing.check(out, tables)
-    except OSError as error:
-        allowed = f"cannot be used: {error.strerror}"
-        raise InvalidRequest([Problem(field="--out", value=str(out), allowed=allowed)]) from error
-    if difference:
-        console.say(difference)
-        console.complain(f"{out} does not agree with the tables; run: fsmcollect diagrams")
-        sys.exit(Exit.FAILED)
-
-
-def main() -> NoReturn:
-    """Run the command and say in a sentence, not a traceback, what a person can mend."""
-    try:
-        cli(standalone_mode=False)
-    except click.Abort:
-        console.complain("aborted before anything was running")
-        sys.exit(Exit.ABORTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(Exit.INVALID)
-    except InvalidRequest as error:
-        for problem in error.problems:
-            console.complain(problem)
-        sys.exit(Exit.INVALID)
-    except FsmCollectError as error:
-        console.complain(error)
-        sys.exit(Exit.FAILED)
-    sys.exit(Exit.DONE)
-
-
-@contextmanager
-def _signals_noted() -> Generator[list[int]]:
-    """From here on SIGINT and SIGTERM no longer end the command where it stands: a run must end through CLOSING.
-
-    Yields those that came and that no run has heard. Afterwards they are ignored: the result is printed.
-    """
-    noted: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda came, _frame: noted.append(came))
-    try:
-        yield noted
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

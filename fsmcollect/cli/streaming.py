@@ -1,0 +1,327 @@
+"""``fsmcollect stream``: from options to settings, and what the shell is told of a stream."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import click
+
+from fsmcollect import console
+from fsmcollect.cli.calling import Exit, WithExamples, json_option, signals_noted
+from fsmcollect.errors import InvalidRequest, Problem
+
+if TYPE_CHECKING:
+    import httpcore
+
+    from fsmcollect.observers import Listener
+    from fsmcollect.sim.archive import Archive
+    from fsmcollect.stream.pipeline import Stream
+    from fsmcollect.stream.result import StreamResult
+    from fsmcollect.stream.settings import Settings
+    from fsmcollect.stream.survey import Survey
+
+T = TypeVar("T")
+
+#: ``--resume`` without a directory behind it.
+_HERE = ""
+
+
+@click.command(
+    cls=WithExamples,
+    short_help="Stream the movies of an EMPIAR entry into live sets.",
+    lists={
+        "Examples": (
+            ("fsmcollect stream 10200 --limit 5", "five movies, below EMPIAR-10200/"),
+            ("fsmcollect stream 10200 --dry-run", "what would be fetched; nothing is written"),
+            ("fsmcollect stream 10200 --until size=10GB,time=2h", "whichever comes first"),
+            ("fsmcollect stream --resume EMPIAR-10200", "go on with what is there"),
+            ("fsmcollect stream 10200 --simulate", "from a pretend archive, without a network"),
+        )
+    },
+)
+@click.argument("entry", metavar="[ENTRY]", required=False)
+@click.option("--limit", type=int, metavar="N", help="So many movies: the same as --until count=N.")
+@click.option("--until", metavar="LIST", help="When it is enough: any of count=5,size=10GB,time=600s.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The directory of the stream. [default: EMPIAR-<number>, here]"
+)
+@click.option("--jobs", type=int, metavar="N", help="Files fetched at once. [default: 4]")
+@click.option("--imageset", "imagesets", multiple=True, metavar="X", help="Its number or name; may be repeated.")
+@click.option("--pattern", "patterns", multiple=True, metavar="GLOB", help="Movies to take, such as 'Case3/*.tif'.")
+@click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="Movies to leave out; may be repeated.")
+@click.option("--output", metavar="LIST", help="Live sets to keep. [default: scipion,relion,jsonl]")
+@click.option("--rate", metavar="SIZE", help="Fetch at most so much a second, such as 50MB.")
+@click.option("--checksum/--no-checksum", default=None, help="SHA-256 of every file. [default: checksum]")
+@click.option("--voltage-kv", type=float, metavar="KV", help="For the sets; left empty where it is not given. So are:")
+@click.option("--spherical-aberration-mm", type=float, metavar="MM", help="Cs.")
+@click.option("--amplitude-contrast", type=float, metavar="X", help="A fraction, such as 0.1.")
+@click.option("--dose-per-frame", type=float, metavar="X", help="In electrons per square angstrom.")
+@click.option("--api-url", metavar="URL", help="Of the entries' descriptions. [default: EMPIAR's]")
+@click.option("--data-url", metavar="URL", help="Of the entries' files. [default: EMPIAR's]")
+@click.option("--ftp", is_flag=True, default=None, help="By FTP from the beginning.")
+@click.option(
+    "--resume", is_flag=False, flag_value=_HERE, metavar="[DIR]", help="Go on with the stream in DIR, or in --out."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched; write nothing.")
+@click.option("--simulate", is_flag=True, help="From a pretend archive in memory, in simulated time.")
+@click.option("--seed", type=int, help="Of the pretend archive, with --simulate. [default: 0]")
+@json_option
+def stream(
+    entry: str | None,
+    out: Path | None,
+    resume: str | None,
+    dry_run: bool,
+    simulate: bool,
+    seed: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Stream the movies of an EMPIAR entry into a directory and register each into live sets as it is verified.
+
+    ENTRY is 10200 or EMPIAR-10200. The directory gets movies/, gain/, rejected/, and the sets that other software can
+    read while they grow: movies.sqlite (Scipion), movies.star (RELION), movies.jsonl, SHA256SUMS.
+
+    It ends when a criterion of --until is met, when every movie is there, or when a file named STOP appears in the
+    directory. Ctrl-C aborts: the sets are closed. With --resume, a stream goes on with the settings that it was begun
+    with; options given besides replace them.
+    """
+    from fsmcollect.console import streaming as showing
+    from fsmcollect.stream.holdings import kept_settings
+    from fsmcollect.stream.settings import Settings
+    from fsmcollect.stream.workspace import JOURNAL_FILE
+
+    where = _Where.of(entry, out, resume)
+    kept = kept_settings(where.directory) if where.is_resumed else None
+    problems = [*_at_odds(dry_run=dry_run, simulate=simulate, seed=seed, ftp=options["ftp"])]
+    given = _given(options, kept, problems)
+    if kept is not None and where.accession not in (None, kept.accession):
+        allowed = f"{where.directory} holds a stream of EMPIAR-{kept.accession}: leave ENTRY out, or choose another"
+        problems.append(Problem(field="ENTRY", value=entry or resume or "", allowed=allowed))
+    settings: Settings | None = None
+    archive = _pretended(seed or 0, kept.accession if kept else str(where.accession)) if simulate else None
+    if archive is not None and kept is None:
+        # Its own address: what is pretended can never be gone on with from the real archive.
+        given.setdefault("api_url", archive.api_url)
+        given.setdefault("data_url", archive.data_url)
+    try:
+        settings = Settings(accession=str(where.accession), **given) if kept is None else attrs.evolve(kept, **given)
+    except InvalidRequest as refusal:
+        problems += refusal.problems
+    if problems or settings is None:
+        raise InvalidRequest(problems)
+    if dry_run:
+        _look_ahead(settings, where.directory, is_resumed=where.is_resumed, as_json=as_json)
+        return
+    result = _carry_out(settings, where.directory, is_resumed=where.is_resumed, archive=archive, as_json=as_json)
+    if as_json:
+        console.say(showing.result_json(result))
+    else:
+        showing.show_result(result, where.directory)
+    showing.complain_of(result.errors)
+    code = {"done": Exit.DONE, "aborted": Exit.ABORTED}.get(str(result.outcome), Exit.FAILED)
+    if code is not Exit.DONE and (where.directory / JOURNAL_FILE).is_file():
+        console.say(f"go on with: {_again(where.directory, archive)}", err=True)
+    sys.exit(code)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is asked for
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class _Where:
+    """Which stream: what ENTRY, --out and --resume say together."""
+
+    directory: Path
+    accession: str | None
+    is_resumed: bool
+
+    @classmethod
+    def of(cls, entry: str | None, out: Path | None, resume: str | None) -> _Where:
+        """Sort out what the one value behind ``--resume`` is: a directory, or (click cannot know) ENTRY.
+
+        Raises
+        ------
+        InvalidRequest
+            ENTRY is missing or none, or two directories are named.
+        """
+        from fsmcollect.stream.entry import accession
+
+        behind = resume or None
+        if behind is not None and entry is None and (out is not None or not Path(behind).exists()):
+            with suppress(InvalidRequest):  # a directory, then
+                entry, behind = accession(behind), None
+        if behind is not None:
+            if out is not None and out.absolute() != Path(behind).absolute():
+                allowed = f"names another directory than --out = {out}: leave one of them out"
+                raise InvalidRequest([Problem(field="--resume", value=behind, allowed=allowed)])
+            out = Path(behind)
+        number = accession(entry) if entry is not None else None
+        if number is None and (resume is None or out is None):
+            allowed = "is required: the entry's number, such as 10200 (or --resume DIR, to go on with a stream)"
+            raise InvalidRequest([Problem(field="ENTRY", allowed=allowed)])
+        return cls(out if out is not None else Path(f"EMPIAR-{number}"), number, resume is not None)
+
+
+def _at_odds(*, dry_run: bool, simulate: bool, seed: int | None, ftp: bool | None) -> Sequence[Problem]:
+    """Options that cannot be given together."""
+    problems: list[Problem] = []
+    if seed is not None and not simulate:
+        problems.append(Problem(field="--seed", value=str(seed), allowed="is that of a simulation: add --simulate"))
+    if simulate and dry_run:
+        problems.append(Problem(field="--dry-run", allowed="asks the real archive: leave --simulate out"))
+    if simulate and ftp:
+        problems.append(Problem(field="--ftp", allowed="the pretend archive in memory has none: leave it out"))
+    return problems
+
+
+def _given(options: dict[str, Any], kept: Settings | None, problems: list[Problem]) -> dict[str, Any]:
+    """The settings that options were given for; no option has a default, so a resume keeps what is not here."""
+    from fsmcollect.stream.stopping import Criteria, parse_size
+    from fsmcollect.stream.values import Optics
+
+    def parsed(parse: Callable[[], T]) -> T | None:
+        try:
+            return parse()
+        except InvalidRequest as refusal:
+            problems.extend(refusal.problems)
+            return None
+
+    direct = ("jobs", "imagesets", "patterns", "excludes", "checksum", "api_url", "data_url")
+    given = {name: options[name] for name in direct if options[name] not in (None, ())}
+    if options["ftp"]:
+        given["ftp"] = True
+    if (text := options["output"]) is not None:
+        given["outputs"] = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if (text := options["rate"]) is not None:
+        given["rate_bytes_per_s"] = parsed(lambda: parse_size(text, "--rate"))
+    until, limit = options["until"], options["limit"]
+    if limit is not None and limit < 1:
+        problems.append(Problem(field="--limit", value=str(limit), allowed="must be at least 1 movie"))
+    elif until is not None:
+        if (criteria := parsed(lambda: Criteria.parse(until))) is not None:
+            given["until"] = criteria.tighter(limit)
+    elif limit is not None:
+        given["until"] = attrs.evolve(kept.until if kept else Criteria(), count=limit)
+    optics = {
+        "voltage_kv": options["voltage_kv"],
+        "spherical_aberration_mm": options["spherical_aberration_mm"],
+        "amplitude_contrast": options["amplitude_contrast"],
+        "dose_per_frame_e_per_a2": options["dose_per_frame"],
+    }
+    if known := {name: value for name, value in optics.items() if value is not None}:
+        given["optics"] = attrs.evolve(kept.optics if kept else Optics(), **known)
+    return given
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Doing it
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _look_ahead(settings: Settings, directory: Path, *, is_resumed: bool, as_json: bool) -> None:
+    """``--dry-run``: ask the archive, and write nothing."""
+    import trio
+
+    from fsmcollect.console.streaming import Outlook, outlook_json, show_outlook
+    from fsmcollect.stream.survey import survey
+    from fsmcollect.stream.workspace import can_open
+
+    can_open(directory.absolute(), is_resumed)
+    found = trio.run(partial(survey, settings, failed=_say_again))
+    outlook = Outlook(
+        survey=_without_known(found, directory) if is_resumed else found,
+        directory=directory,
+        free_bytes=shutil.disk_usage(_existing(directory.absolute())).free,
+        rate_bytes_per_s=settings.rate_bytes_per_s,
+        time_s=settings.until.time_s,
+    )
+    if as_json:
+        console.say(outlook_json(outlook))
+    else:
+        show_outlook(outlook)
+
+
+def _say_again(what: str, error: Exception, wait_s: float) -> None:
+    console.say(f"{what}: {error}; again in {wait_s:.0f} s", err=True)
+
+
+def _without_known(found: Survey, directory: Path) -> Survey:
+    """What is left to fetch for a stream that has registered or set aside some of it."""
+    from fsmcollect.stream.journal import Journal
+    from fsmcollect.stream.workspace import JOURNAL_FILE
+
+    with Journal.open(directory / JOURNAL_FILE) as journal:
+        movies = tuple(file for file in found.movies if not journal.is_known(file.path))
+        gains = tuple(file for file in found.gains if not journal.is_known(file.path))
+    total = sum(file.size_bytes or 0 for file in (*movies, *gains))
+    return attrs.evolve(found, movies=movies, gains=gains, bytes_total=total)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _carry_out(
+    settings: Settings, directory: Path, *, is_resumed: bool, archive: Archive | None, as_json: bool
+) -> StreamResult:
+    """Stream, from the pretend archive where there is one; Ctrl-C and SIGTERM abort it."""
+    from fsmcollect.console.following import following
+    from fsmcollect.observers import Observers
+    from fsmcollect.stream.pipeline import Stream, run_stream
+
+    def built(network: httpcore.AsyncNetworkBackend | None = None) -> Stream:
+        return Stream(
+            settings=settings,
+            directory=directory,
+            resume=is_resumed,
+            observers=observers,
+            network=network,
+            random=Random() if archive is None else Random(f"{archive.seed}/stream"),
+        )
+
+    observers = Observers()
+    streams = [built()]  # refuses what cannot be before anything is shown
+    display: AbstractContextManager[Listener | None] = nullcontext() if as_json else following(settings.jobs)
+    with signals_noted(lambda: [stream.abort() for stream in streams]) as noted, display as listener:
+        if listener is not None:
+            observers.listeners.append(listener)
+        if archive is None:
+            return run_stream(streams[0], heed_signals=True)
+
+        def simulated(network: httpcore.AsyncNetworkBackend) -> Stream:
+            streams[:] = [built(network)]
+            if noted:
+                streams[0].abort()
+            return streams[0]
+
+        from fsmcollect.simulate.streaming import simulate_stream
+
+        return simulate_stream(simulated, archive, heed_signals=True)
+
+
+def _pretended(seed: int, accession: str) -> Archive:
+    from fsmcollect.sim.archive import Archive
+
+    return Archive(seed=seed, entry=accession)
+
+
+def _again(directory: Path, archive: Archive | None) -> str:
+    """The command that goes on with a stream."""
+    words = ["fsmcollect", "stream", "--resume", str(directory)]
+    if archive is not None:
+        words += ["--simulate", *(["--seed", str(archive.seed)] if archive.seed else [])]
+    return shlex.join(words)

@@ -1,0 +1,442 @@
+"""Which imagesets of an entry are streamed, and what each file in their folders is for.
+
+Owns the choice, the names by which gain references and defect maps are told from movies, and what a person should know
+about it. It sees names and sizes only: whether a file is what its name says is found out once it is there (`movies`).
+A sum or an average beside its movie has a movie's name and is taken for one.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import attrs
+
+from fsmcollect.errors import InvalidRequest, Problem
+from fsmcollect.request.fields import printable, shown
+from fsmcollect.stream.entry import Entry, EntryError, Imageset
+from fsmcollect.stream.paths import matches
+from fsmcollect.stream.stopping import size_in_words
+from fsmcollect.stream.values import Kind, Listed, RemoteFile
+
+
+class NoMovies(EntryError):
+    """The entry has no imageset of movies: choose one by hand, or another entry."""
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """What there is to fetch from the chosen imagesets.
+
+    Attributes
+    ----------
+    movies : tuple of RemoteFile
+        In natural order of their paths, 2 before 10; those that ``--pattern`` and ``--exclude`` leave.
+    gains : tuple of RemoteFile
+        Gain references and defect maps.
+    archives : tuple of RemoteFile
+        Told of, never opened.
+    others : int
+        How many more files are there: metadata, notes, other formats.
+    notices : tuple of str
+        What a person should know, a sentence each.
+    found : mapping of int to int
+        How many movies each chosen imageset has, before ``--pattern`` and ``--exclude``.
+    """
+
+    movies: tuple[RemoteFile, ...] = ()
+    gains: tuple[RemoteFile, ...] = ()
+    archives: tuple[RemoteFile, ...] = ()
+    others: int = 0
+    notices: tuple[str, ...] = ()
+    found: Mapping[int, int] = attrs.field(factory=dict[int, int])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Imagesets
+# ---------------------------------------------------------------------------------------------------------------------
+
+#: So many imagesets are listed in a message; some entries have hundreds.
+_LISTED = 12
+
+
+def choose_imagesets(entry: Entry, wanted: Sequence[str] = ()) -> tuple[int, ...]:
+    """The imagesets to stream, as indices into `Entry.imagesets`.
+
+    Parameters
+    ----------
+    wanted : sequence of str
+        Numbers from 1 on, names, or any part of a name that only one has; none: every multiframe imageset.
+
+    Raises
+    ------
+    InvalidRequest
+        One of `wanted` names no imageset, or several.
+    NoMovies
+        None was asked for, and none is of movies.
+    """
+    if not wanted:
+        chosen = tuple(index for index, imageset in enumerate(entry.imagesets) if imageset.is_multiframe)
+        if not chosen:
+            raise NoMovies(_why_none(entry))
+        return chosen
+    problems: list[Problem] = []
+    found: dict[int, None] = {}
+    for words in wanted:
+        named = _named(entry, words.strip())
+        if len(named) == 1:
+            found[named[0]] = None
+        else:
+            those = _listed(entry, named or range(len(entry.imagesets))) or "none at all"
+            allowed = f"names {'several' if named else 'none'} of the entry's imagesets: {those}"
+            problems.append(Problem(field="--imageset", value=printable(words), allowed=allowed))
+    if problems:
+        raise InvalidRequest(problems)
+    return tuple(found)
+
+
+def _named(entry: Entry, words: str) -> list[int]:
+    """The imagesets that a person may mean: by number, by their whole name, by a part of it."""
+    if re.fullmatch("[0-9]{1,9}", words) and 1 <= int(words) <= len(entry.imagesets):
+        return [int(words) - 1]
+    names = [imageset.name.casefold() for imageset in entry.imagesets]
+    folded = " ".join(words.split()).casefold()
+    whole = [index for index, name in enumerate(names) if folded and name == folded]
+    return whole or [index for index, name in enumerate(names) if folded and folded in name]
+
+
+def _listed(entry: Entry, indices: Sequence[int]) -> str:
+    words: list[str] = []
+    for index in indices[:_LISTED]:
+        imageset = entry.imagesets[index]
+        category = f" ({printable(imageset.category)})" if imageset.category else ""
+        words.append(f"{index + 1} {shown(imageset.name)}{category}")
+    more = len(indices) - _LISTED
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")
+
+
+def _why_none(entry: Entry) -> str:
+    name = f"EMPIAR-{entry.accession}"
+    if not entry.imagesets:
+        return f"{name} names no imagesets: there is nothing to stream"
+    offered = _listed(entry, range(len(entry.imagesets)))
+    return f"{name} has no imageset of movies (multiframe), only {offered}; --imageset 1 takes one all the same"
+
+
+def folders(entry: Entry, chosen: Sequence[int]) -> list[tuple[str, int]]:
+    """The folders to walk, each with the imageset that named it; none lies in another."""
+    wanted: dict[str, int] = {}
+    for index in chosen:
+        wanted.setdefault(entry.imagesets[index].directory, index)
+    return [
+        (directory, index)
+        for directory, index in wanted.items()
+        if not any(directory.startswith(f"{other}/") for other in wanted)
+    ]
+
+
+def belongs(path: str, entry: Entry, chosen: Sequence[int]) -> int | None:
+    """The chosen imageset that a file is of: that with the deepest directory around it, if it is a chosen one."""
+    return _owner(path.rpartition("/")[0], _owners(entry, chosen))
+
+
+def _owners(entry: Entry, chosen: Sequence[int]) -> dict[str, int | None]:
+    """Whose each imageset's directory is: of several with the same, the first chosen one's."""
+    owners: dict[str, int | None] = {imageset.directory: None for imageset in entry.imagesets}
+    for index in reversed(chosen):
+        owners[entry.imagesets[index].directory] = index
+    return owners
+
+
+def _owner(folder: str, owners: Mapping[str, int | None]) -> int | None:
+    while folder:
+        if folder in owners:
+            return owners[folder]
+        folder = folder.rpartition("/")[0]
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a file is for, by its name
+# ---------------------------------------------------------------------------------------------------------------------
+
+#: The formats that `movies` can check.
+MOVIES = ("mrc", "mrcs", "tif", "tiff", "eer")
+#: What else may be by what the names, or those of the folders, say.
+_EXTENSIONS = {
+    Kind.MOVIE: frozenset(MOVIES),
+    Kind.GAIN: frozenset({*MOVIES, "dm3", "dm4", "gain", "raw"}),
+    Kind.DEFECTS: frozenset({*MOVIES, "dm3", "dm4", "txt"}),
+    Kind.OTHER: frozenset[str](),
+}
+_ARCHIVES = frozenset({"tar", "tgz", "tbz", "tbz2", "txz", "zip", "7z", "gz", "bz2", "xz", "zst", "rar"})
+
+#: More doubtful references than this, and than movies beside them, are no references. Assumed: real sets have 1 to 3.
+MANY_REFERENCES = 10
+
+# All of these look at words in small letters with `_` between, see `_words`.
+#: What detectors' own software calls them: SerialEM, DigitalMicrograph, EPU.
+_SURELY_GAIN = re.compile(r"(?<![a-z])(?:(?:count|super|hybrid)_?ref|gain_?ref(?:erence)?s?)(?![a-z])")
+_GAIN = re.compile(_SURELY_GAIN.pattern + r"|(?<![a-z])gain(?:s|map|file|image)?(?![a-z])")
+_REFERENCE = re.compile(r"(?:^|_)ref(?:erence)?s?$")
+#: Movies whose names tell of a gain that was or was not applied, `again`, and genetics' gain of function.
+_HARMLESS = re.compile(
+    r"(?:^|_)(?:no|non|not|un|with|without|w|wo|pre|post|before|after)_(?:gain|ref)"
+    r"|(?<![a-z])gain_?(?:ref(?:erence)?_?)?"
+    r"(?:ed|(?:corr?(?:ected)?|norm(?:ali[sz]ed)?)(?!_?ref)|multiplied|divided|subtracted|removed|applied|fixed)(?![a-z])"
+    r"|(?<![a-z])gain_of_"
+)
+_DARK = re.compile(r"^dark$|(?:^|_)dark(?:_?ref(?:erence)?s?|_?gain)(?![a-z])|(?<![a-z])(?:ref|gain)_?dark(?![a-z])")
+_DEFECTS = re.compile(r"^defects?(?![a-z])|_defects?$|(?<![a-z])defects?_?(?:map|file|list|mask|ref)")
+#: A folder with one of these in its name has movies in it, whatever else.
+_OF_MOVIES = re.compile(r"movie|frame|micrograph|stack|fraction|image|tilt")
+
+# ABCdef and abcDef are two words each, but GAIN is one.
+_HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=(?:Gain|Ref|Defect|Dark)[a-z]*)|(?<=[A-Z]{2})(?=gain)")
+_BETWEEN = re.compile(r"[^a-zA-Z0-9]+")
+_DIGITS = re.compile(r"[0-9]+")
+_NUMBERS = re.compile(r"([0-9]+)")
+
+
+def kind(path: str, imageset: Imageset | None = None) -> Kind:
+    """What a file is for, as far as its name, and the folders it is in, can tell.
+
+    Parameters
+    ----------
+    imageset : Imageset or None
+        Whose file it is: the folders above its directory tell nothing then. None: every folder tells.
+    """
+    folder, _, name = path.rpartition("/")
+    return _kind_of(name, _kind_in(folder, "" if imageset is None else imageset.directory))
+
+
+def _kind_in(folder: str, directory: str) -> Kind:
+    """What the names of the folders below an imageset's directory say of the files in them."""
+    below = folder[len(directory) :] if directory else folder
+    for part in reversed(below.split("/")):
+        words = _words(part)
+        if _OF_MOVIES.search(words) or _HARMLESS.search(words):
+            continue
+        if _GAIN.search(words):
+            return Kind.GAIN
+        if _DEFECTS.search(words):
+            return Kind.DEFECTS
+    return Kind.MOVIE
+
+
+def _kind_of(name: str, around: Kind) -> Kind:
+    """What a file is for; `around` is what its folders say of files that could be it."""
+    small = name.lower()
+    stem, _, extension = small.rpartition(".")
+    if extension in _ARCHIVES:
+        return Kind.ARCHIVE
+    # Hidden files are droppings of file managers: ._001.mrc is no movie.
+    if not stem or small.startswith((".", "readme", "note")):
+        return Kind.OTHER
+    named = Kind.MOVIE
+    if "gain" in small or "ref" in small or "defect" in small or "dark" in small:
+        # The numbers in a hundred thousand names are what differs, and they tell nothing.
+        named = _kind_by_name(_DIGITS.sub("0", name[: len(stem)]))
+    if named is Kind.MOVIE:
+        named = Kind.GAIN if extension == "gain" else around
+    return named if extension in _EXTENSIONS[named] else Kind.OTHER
+
+
+@functools.lru_cache(maxsize=1024)
+def _kind_by_name(stem: str) -> Kind:
+    words = _words(stem)
+    if _HARMLESS.search(words):
+        return Kind.MOVIE
+    if _DARK.search(words):
+        return Kind.OTHER  # never to be mistaken for the gain reference
+    is_gain = _GAIN.search(words) or _REFERENCE.search(words)
+    if _DEFECTS.search(words) or (is_gain and "defect" in words):
+        return Kind.DEFECTS
+    return Kind.GAIN if is_gain else Kind.MOVIE
+
+
+def _words(name: str) -> str:
+    """``CountRef-20.Aug`` as ``count_ref_20_aug``."""
+    return _BETWEEN.sub("_", _HUMPS.sub("_", name)).lower()
+
+
+def _is_doubtful(file: RemoteFile) -> bool:
+    """Taken for a reference by a word that a movie's name may hold too."""
+    name = file.path.rpartition("/")[2]
+    return _extension(name) in MOVIES and not _is_surely_gain(_DIGITS.sub("0", name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_surely_gain(name: str) -> bool:
+    return _SURELY_GAIN.search(_words(name)) is not None
+
+
+def _extension(name: str) -> str:
+    """In small letters; of a packed tar with both."""
+    stem, _, extension = name.lower().rpartition(".")
+    return f"tar.{extension}" if stem.endswith(".tar") else extension if stem else ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def natural_order(path: str) -> tuple[str, str]:
+    """A key that sorts paths as people do: folder by folder, runs of digits as numbers. No two paths have the same."""
+    # A number is "0", how many digits it has, and the digits: shorter ones first, and among equals digit by digit.
+    runs = _NUMBERS.split(path.replace("/", "\0"))
+    runs[1::2] = [f"0{chr(len(digits))}{digits}" for run in runs[1::2] for digits in (run.lstrip("0"),)]
+    return "".join(runs), path
+
+
+@attrs.define(eq=False)
+class _Found:
+    """The files of one imageset."""
+
+    movies: list[RemoteFile] = attrs.field(factory=list[RemoteFile])
+    gains: list[RemoteFile] = attrs.field(factory=list[RemoteFile])
+    archives: list[RemoteFile] = attrs.field(factory=list[RemoteFile])
+    #: How many others, by extension.
+    others: Counter[str] = attrs.field(factory=Counter[str])
+
+
+def choose(
+    entry: Entry,
+    chosen_imagesets: Sequence[int],
+    files: Iterable[tuple[str, Listed]],
+    patterns: Sequence[str] = (),
+    excludes: Sequence[str] = (),
+) -> Chosen:
+    """Tell movies from all else among what a walk has found; what is in no chosen imageset is passed over.
+
+    Parameters
+    ----------
+    files : iterable of (path, row)
+        In any order.
+    patterns, excludes : sequence of str
+        Globs (`paths.matches`) on movies: those to take (none: all), those to leave out.
+    """
+    sets = {index: _Found() for index in chosen_imagesets}
+    owners = _owners(entry, chosen_imagesets)
+    known: dict[str, tuple[int | None, Kind]] = {}
+    for path, row in files:
+        folder = path.rpartition("/")[0]
+        if (told := known.get(folder)) is None:
+            index = _owner(folder, owners)
+            around = Kind.OTHER if index is None else _kind_in(folder, entry.imagesets[index].directory)
+            told = known[folder] = index, around
+        index, around = told
+        if index is None:
+            continue
+        found = sets[index]
+        file = RemoteFile(path, _kind_of(row.name, around), index, row.size_bytes, row.about_bytes)
+        if file.kind is Kind.MOVIE:
+            found.movies.append(file)
+        elif file.kind is Kind.ARCHIVE:
+            found.archives.append(file)
+        elif file.kind is Kind.OTHER:
+            found.others[_extension(row.name)] += 1
+        else:
+            found.gains.append(file)
+
+    notices = [said for index, found in sets.items() for said in _believing_movies(index, found)]
+    movies = _sorted(file for found in sets.values() for file in found.movies)
+    wanted = tuple(file for file in movies if _is_wanted(file.path, patterns, excludes))
+    archives = _sorted(file for found in sets.values() for file in found.archives)
+    notices += _notices(entry, sets, archives)
+    if movies and not wanted:
+        globs = [*(f"--pattern {words}" for words in patterns), *(f"--exclude {words}" for words in excludes)]
+        notices.append(f"none of {_counted(len(movies), 'movie')} is left by {' '.join(map(printable, globs))}")
+    return Chosen(
+        movies=wanted,
+        gains=_sorted(file for found in sets.values() for file in found.gains),
+        archives=archives,
+        others=sum(found.others.total() for found in sets.values()),
+        notices=tuple(notices),
+        found=dict(Counter(file.imageset for file in movies)),
+    )
+
+
+def count_disagrees(entry: Entry, chosen_imagesets: Sequence[int], chosen: Chosen) -> str | None:
+    """Where there are more or fewer movies than the entry's description says, in words; None where it agrees.
+
+    What the depositor did not count is not compared, nor what shares its folder with an imageset that is not chosen.
+    ``--pattern`` and ``--exclude`` change nothing.
+    """
+    said: list[str] = []
+    by_folder: dict[str, list[int]] = {}
+    for index, imageset in enumerate(entry.imagesets):
+        by_folder.setdefault(imageset.directory, []).append(index)
+    for indices in by_folder.values():
+        counts = [entry.imagesets[index].images for index in indices]
+        if not set(indices) <= set(chosen_imagesets) or None in counts:
+            continue
+        found, stated = sum(chosen.found.get(index, 0) for index in indices), sum(filter(None, counts))
+        if found != stated:
+            names = " and ".join(str(index + 1) for index in indices)
+            which = f"imageset {names} has" if len(indices) == 1 else f"imagesets {names} have"
+            said.append(f"{which} {_counted(found, 'movie')} in the archive, and {stated:,} by the description")
+    return "; ".join(said) or None
+
+
+def _is_wanted(path: str, patterns: Sequence[str], excludes: Sequence[str]) -> bool:
+    if patterns and not any(matches(path, pattern) for pattern in patterns):
+        return False
+    return not any(matches(path, pattern) for pattern in excludes)
+
+
+def _sorted(files: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
+    """In natural order, each path once."""
+    return tuple({file.path: file for file in sorted(files, key=lambda file: natural_order(file.path))}.values())
+
+
+def _believing_movies(index: int, found: _Found) -> Iterator[str]:
+    """There are never more references than movies: then the word in their names means something else."""
+    sure: list[RemoteFile] = []
+    doubtful: list[RemoteFile] = []
+    for file in found.gains:
+        (doubtful if _is_doubtful(file) else sure).append(file)
+    if len(doubtful) > max(MANY_REFERENCES, len(found.movies)):
+        found.movies += [attrs.evolve(file, kind=Kind.MOVIE) for file in doubtful]
+        found.gains = sure
+        names = f"{_counted(len(doubtful), 'file')} of imageset {index + 1}, such as {shown(doubtful[0].path)},"
+        yield f"{names} are named like gain references or defect maps, but are so many that they are taken for movies"
+
+
+def _notices(entry: Entry, sets: Mapping[int, _Found], archives: Sequence[RemoteFile]) -> Iterator[str]:
+    if archives:
+        yield _about(archives)
+    owners: dict[str, int] = {}
+    for index, found in sets.items():
+        directory = entry.imagesets[index].directory
+        if owners.setdefault(directory, index) == index and not found.movies:
+            others = [f"{count:,} {f'.{name}' if name else 'other'}" for name, count in found.others.most_common(3)]
+            but = f", but {', '.join(others)}" if others else ""
+            yield f"imageset {index + 1} has no movies ({', '.join(f'.{end}' for end in MOVIES)}) in {directory}{but}"
+    for index, imageset in enumerate(entry.imagesets):
+        if index not in sets and imageset.directory in owners:
+            whose = f"imageset {index + 1} is in the same folder as imageset {owners[imageset.directory] + 1}"
+            yield f"{whose}, {imageset.directory}: their files cannot be told apart, and all are taken"
+    sizes = {index: size for index in sets if (size := entry.imagesets[index].pixel_size_a) is not None}
+    if len(set(sizes.values())) > 1:
+        each = ", ".join(f"{index + 1} has {size:g} A" for index, size in sizes.items())
+        yield f"the imagesets' pixel sizes differ: {each}; every movie keeps its own"
+
+
+def _about(archives: Sequence[RemoteFile]) -> str:
+    """``7 .tar archives, about 1.2 TB, are not opened: ...``."""
+    named = Counter(_extension(file.path.rpartition("/")[2]) for file in archives)
+    exact = all(file.size_bytes is not None for file in archives)
+    sizes = [file.about_bytes if file.size_bytes is None else file.size_bytes for file in archives]
+    known = sum(size for size in sizes if size is not None)
+    size = "" if None in sizes else f", {'' if exact else 'about '}{size_in_words(known)},"
+    are = "archive{} is" if len(archives) == 1 else "archives{} are"
+    what = ", ".join(f"{count:,} .{name}" for name, count in named.most_common())
+    return f"{what} {are.format(size)} not opened: what is inside is not streamed"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

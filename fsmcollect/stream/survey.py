@@ -1,0 +1,325 @@
+"""What an entry is and which of its files a stream would fetch: asked from the archive, nothing written.
+
+Owns the order of questions (description, folders, sizes) and when the folders are listed once more. The stream machine
+and ``--dry-run`` both ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import PurePosixPath
+from functools import partial
+from random import Random
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+import httpcore
+import trio
+
+from fsmcollect.stream import choice
+from fsmcollect.stream.entry import Entry, EntryError, read_entry
+from fsmcollect.stream.listing import Lister, Tree, walk
+from fsmcollect.stream.patience import Policy, patiently
+from fsmcollect.stream.settings import Settings
+from fsmcollect.stream.sources import NotThere, Refused, Source, SourceError
+from fsmcollect.stream.sources.ftp import FtpSource
+from fsmcollect.stream.sources.http import Http, HttpSource
+from fsmcollect.stream.values import Kind, Listed, RemoteFile
+from fsmcollect.together import one_failure_as_itself
+
+T = TypeVar("T")
+
+#: Larger descriptions are none. Assumed; real ones have some ten kilobytes.
+MAX_ENTRY_BYTES = 64 << 20
+#: FTP connections at once: the archive's front end resets them where many run in parallel (see docs/explanation).
+FTP_CONNECTIONS = 2
+
+#: A dry run measures the speed for so long, on a movie of at least this size. Assumed: past a connection's slow start.
+TRIAL_S = 2.0
+TRIAL_BYTES = 4 << 20
+
+#: Letting go of connections ends after this. Assumed.
+CLOSE_LIMIT_S = 2.0
+
+#: Told what went wrong and how long it is waited, seconds.
+Failed = Callable[[str, SourceError, float], None]
+
+
+@attrs.frozen(kw_only=True)
+class Inventory:
+    """The files of an entry that a stream may fetch."""
+
+    source: Source
+    imagesets: tuple[int, ...]
+    chosen: choice.Chosen
+    notices: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Survey:
+    """What a stream would fetch.
+
+    Attributes
+    ----------
+    movies, gains : tuple of RemoteFile
+        With exact sizes.
+    bytes_total : int
+        Of movies and gains.
+    measured_bytes_per_s : float or None
+        Of one gain reference or movie fetched on trial; None where nothing was.
+    """
+
+    entry: Entry
+    movies: tuple[RemoteFile, ...]
+    gains: tuple[RemoteFile, ...]
+    notices: tuple[str, ...]
+    bytes_total: int
+    measured_bytes_per_s: float | None = None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Surveyor:
+    """Asks the archive about one entry, patiently."""
+
+    settings: Settings
+    http: Http
+    #: In memory there is no FTP to fall back to.
+    has_ftp: bool
+    policy: Policy
+    random: Random
+    failed: Failed = lambda _what, _error, _wait_s: None
+    _source: Source | None = attrs.field(init=False, default=None)
+
+    async def describe(self) -> Entry:
+        """Read the archive's description.
+
+        Raises
+        ------
+        EntryError
+            There is no such entry, or what the archive says is no description.
+        SourceError
+            The archive could not be asked.
+        """
+        accession = self.settings.accession
+        url = f"{_slashed(self.settings.api_url)}{accession}/"
+        try:
+            data = await self._patiently(url, lambda: self.http.read(url, max_bytes=MAX_ENTRY_BYTES))
+        except NotThere as error:
+            raise EntryError(
+                f"EMPIAR-{accession} is not in the archive: unknown, withdrawn or not yet released ({error})"
+            ) from error
+        return read_entry(data, accession)
+
+    async def files(self, entry: Entry) -> Inventory:
+        """List what there is and choose.
+
+        Raises
+        ------
+        InvalidRequest
+            ``--imageset`` names none of the entry's.
+        EntryError
+            There is nothing to stream.
+        SourceError
+            The folders could not be listed, neither by HTTPS nor by FTP.
+        """
+        wanted = choice.choose_imagesets(entry, self.settings.imagesets)
+        notices: list[str] = []
+        self._source = source_of(self.settings, self.http)
+        try:
+            chosen = await self._list(self._source, entry, wanted, notices)
+        except (NotThere, Refused):
+            raise
+        except SourceError as error:
+            if not self.has_ftp or (by_ftp := _fallback(self.settings)) is None:
+                raise
+            notices.append(f"{error}; going on by FTP")
+            await self.aclose()
+            self._source = by_ftp
+            try:
+                chosen = await self._list(self._source, entry, wanted, notices)
+            except SourceError as again:
+                raise type(error)(f"{error}; by FTP: {again}") from again
+        return Inventory(source=self._source, imagesets=wanted, chosen=chosen, notices=tuple(notices))
+
+    async def aclose(self) -> None:
+        """Let go of the source's connections."""
+        if self._source is not None:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_LIMIT_S):
+                await self._source.aclose()
+
+    async def _list(self, source: Source, entry: Entry, wanted: Sequence[int], notices: list[str]) -> choice.Chosen:
+        folders = [folder for folder, _ in choice.folders(entry, wanted)]
+        tree = await self._walk(source, folders)
+        chosen = self._choose(entry, wanted, tree)
+        if choice.count_disagrees(entry, wanted, chosen) is not None:
+            # A balanced front end has been seen to leave out a file that it serves: what either listing has, there is.
+            tree = tree.joined(await self._walk(source, folders))
+            chosen = self._choose(entry, wanted, tree)
+            if (said := choice.count_disagrees(entry, wanted, chosen)) is not None:
+                notices.append(f"{said} (listed twice)")
+        if not chosen.movies:
+            said = "; ".join((*notices, *tree.notices, *chosen.notices)) or "its folders hold no movies"
+            raise EntryError(f"EMPIAR-{entry.accession} has nothing to stream: {said}")
+        if not chosen.gains:
+            chosen = attrs.evolve(chosen, gains=await self._gains_beside(source, folders, wanted))
+        notices += [*tree.notices, *chosen.notices]
+        return chosen
+
+    def _choose(self, entry: Entry, wanted: Sequence[int], tree: Tree) -> choice.Chosen:
+        return choice.choose(entry, wanted, tree, self.settings.patterns, self.settings.excludes)
+
+    async def _gains_beside(
+        self, source: Source, folders: Sequence[str], wanted: Sequence[int]
+    ) -> tuple[RemoteFile, ...]:
+        """Gain references that lie beside an imageset's folder instead of in it: in its parent, or in a folder there."""
+        gains: dict[str, RemoteFile] = {}
+        for folder in sorted({str(PurePosixPath(folder).parent) for folder in folders} - {".", *folders}):
+            beside = await self._lister(source)(folder)
+            named = [f"{folder}/{row.name}" for row in beside if row.is_folder and "gain" in row.name.lower()]
+            tree = await self._walk(source, [name for name in named if name not in folders])
+            for path, row in [*((f"{folder}/{row.name}", row) for row in beside if not row.is_folder), *tree]:
+                if (kind := choice.kind(path)) in (Kind.GAIN, Kind.DEFECTS):
+                    gains[path] = RemoteFile(path, kind, wanted[0], row.size_bytes, row.about_bytes)
+        return tuple(gains[path] for path in sorted(gains))
+
+    async def sized(self, source: Source, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+        """The files with their exact sizes, asked one by one, `jobs` at once."""
+        exact: list[RemoteFile] = list(files)
+        positions = iter(range(len(files)))
+
+        async def work() -> None:
+            for position in positions:
+                path = files[position].path
+                remote = await self._patiently(path, partial(source.head, path))
+                exact[position] = attrs.evolve(files[position], size_bytes=remote.size_bytes)
+
+        with one_failure_as_itself():
+            async with trio.open_nursery() as nursery:
+                for _ in range(self.settings.jobs):
+                    nursery.start_soon(work)
+        return tuple(exact)
+
+    async def _walk(self, source: Source, folders: Sequence[str]) -> Tree:
+        with one_failure_as_itself():
+            return await walk(source, self._lister(source), folders, jobs=self.settings.jobs)
+
+    def _lister(self, source: Source) -> Lister:
+        async def folder(path: str) -> list[Listed]:
+            return await self._patiently(path, lambda: source.folder(path))
+
+        return folder
+
+    async def _patiently(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(
+            self.policy, self.random, ask, lambda failure, wait_s: self.failed(what, failure, wait_s)
+        )
+
+
+def source_of(settings: Settings, http: Http) -> Source:
+    """Where the settings say that the entry's files are."""
+    url = f"{_slashed(settings.data_url)}{settings.accession}/"
+    if settings.ftp or url.startswith("ftp://"):
+        return FtpSource(_by_ftp(url), connections=FTP_CONNECTIONS)
+    return HttpSource(http, url)
+
+
+def _fallback(settings: Settings) -> Source | None:
+    """FTP on the same host; a server on a port of its own is not asked on another."""
+    url = f"{_slashed(settings.data_url)}{settings.accession}/"
+    if settings.ftp or url.startswith("ftp://") or urlsplit(url).port is not None:
+        return None
+    return FtpSource(_by_ftp(url), connections=FTP_CONNECTIONS)
+
+
+async def survey(
+    settings: Settings,
+    *,
+    network: httpcore.AsyncNetworkBackend | None = None,
+    random: Random | None = None,
+    failed: Failed = lambda _what, _error, _wait_s: None,
+) -> Survey:
+    """What a stream with these settings would fetch; `failed` is told of each question that will be asked again.
+
+    Raises
+    ------
+    InvalidRequest
+        What the call can mend.
+    FsmCollectError
+        The archive could not be asked, or has nothing to stream.
+    """
+    async with Http(jobs=settings.jobs, network=network) as http:
+        surveyor = Surveyor(
+            settings=settings,
+            http=http,
+            has_ftp=network is None,
+            policy=Policy(),
+            random=random or Random(),
+            failed=failed,
+        )
+        try:
+            entry = await surveyor.describe()
+            inventory = await surveyor.files(entry)
+            count = settings.until.count
+            movies = await surveyor.sized(inventory.source, inventory.chosen.movies[:count])
+            gains = await surveyor.sized(inventory.source, inventory.chosen.gains)
+            movies = _until_bytes(movies, settings.until.size_bytes)
+            measured = await _measured_bytes_per_s(inventory.source, movies)
+        finally:
+            await surveyor.aclose()
+    return Survey(
+        entry=entry,
+        movies=movies,
+        gains=gains,
+        notices=inventory.notices,
+        bytes_total=sum(file.size_bytes or 0 for file in (*movies, *gains)),
+        measured_bytes_per_s=measured,
+    )
+
+
+@attrs.define(eq=False)
+class _Trial:
+    """A sink that only counts."""
+
+    count: int = 0
+
+    async def begin(self, offset: int) -> None:
+        self.count = offset
+
+    async def write(self, block: bytes | bytearray | memoryview) -> None:
+        self.count += len(block)
+
+
+async def _measured_bytes_per_s(source: Source, movies: Sequence[RemoteFile]) -> float | None:
+    """The speed of one connection: the beginning of the first movie, fetched and thrown away."""
+    if not movies or movies[0].size_bytes is None or movies[0].size_bytes < TRIAL_BYTES:
+        return None
+    trial, began_s = _Trial(), trio.current_time()
+    with trio.move_on_after(TRIAL_S):
+        try:
+            await source.download(movies[0].path, await source.head(movies[0].path), 0, trial)
+        except SourceError:
+            return None
+    took_s = trio.current_time() - began_s
+    return trial.count / took_s if trial.count >= TRIAL_BYTES and took_s > 0 else None
+
+
+def _until_bytes(movies: Sequence[RemoteFile], size_bytes: int | None) -> tuple[RemoteFile, ...]:
+    """The first movies until so many bytes are reached; the one that reaches it is the last."""
+    taken: list[RemoteFile] = []
+    total = 0
+    for movie in movies:
+        if size_bytes is not None and total >= size_bytes:
+            break
+        taken.append(movie)
+        total += movie.size_bytes or 0
+    return tuple(taken)
+
+
+def _slashed(url: str) -> str:
+    return url if url.endswith("/") else url + "/"
+
+
+def _by_ftp(url: str) -> str:
+    parts = urlsplit(url)
+    return url if parts.scheme == "ftp" else urlunsplit(("ftp", parts.hostname or "", parts.path, "", ""))
