@@ -94,22 +94,7 @@ def listing() -> Iterator[Figure]:
         for number in range(MANY):
             (folder / f"movie_{number:06}.mrc").touch()
         with _nginx(tree, scratch) as url:
-            code = (
-                "import random, time, trio\n"
-                "from fsmcollect.stream.settings import Settings\n"
-                "from fsmcollect.stream.survey import Surveyor\n"
-                "from fsmcollect.stream.sources.http import Http\n"
-                "from fsmcollect.stream.patience import Policy\n"
-                "async def main():\n"
-                f"    asked = Settings(accession='1', api_url='{url}/api/', data_url='{url}/data/')\n"
-                "    async with Http(jobs=4) as http:\n"
-                "        ask = Surveyor(settings=asked, http=http, has_ftp=False, policy=Policy(), random=random.Random())\n"
-                "        entry = await ask.describe()\n"
-                "        began = time.perf_counter()\n"
-                "        found = await ask.files(entry)\n"
-                "        print(len(found.chosen.movies), time.perf_counter() - began)\n"
-                "trio.run(main)\n"
-            )
+            code = _LIST.format(url=url)
             seconds: list[float] = []
             peaks: list[float] = []
             for _ in range(3):
@@ -121,6 +106,26 @@ def listing() -> Iterator[Figure]:
                 peaks.append(spent.peak_mb)
     yield Figure(name="listing 100,000 files", unit="s", at_most=10, values=seconds)
     yield Figure(name="  peak memory", unit="MB", at_most=120, values=peaks)
+
+
+_LIST = """
+import random, time, trio
+from fsmcollect.stream.listing.survey import Surveyor
+from fsmcollect.stream.patience import Policy
+from fsmcollect.stream.settings import Settings
+from fsmcollect.stream.sources.http import Http
+
+async def main():
+    asked = Settings(accession="1", api_url="{url}/api/", data_url="{url}/data/")
+    async with Http(jobs=4) as http:
+        ask = Surveyor(settings=asked, http=http, has_ftp=False, policy=Policy(), random=random.Random())
+        entry = await ask.describe()
+        began = time.perf_counter()
+        found = await ask.files(entry)
+        print(len(found.chosen.movies), time.perf_counter() - began)
+
+trio.run(main)
+"""
 
 
 def many_movies() -> Iterator[Figure]:
@@ -184,12 +189,14 @@ def _nginx(tree: Path, scratch: Path) -> Generator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = scratch / "nginx.conf"
+    temporary = (f"{kind}_temp_path {scratch}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    user = "user root;" if os.geteuid() == 0 else ""
     config.write_text(
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; pid {scratch}/nginx.pid; error_log {scratch}/error.log; worker_processes 1;\n"
-        "events { worker_connections 64; }\n"
-        f"http {{ access_log off; sendfile on; client_body_temp_path {scratch}/a; proxy_temp_path {scratch}/b;\n"
-        f"fastcgi_temp_path {scratch}/c; uwsgi_temp_path {scratch}/d; scgi_temp_path {scratch}/e;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {tree}; autoindex on; index index.json; keepalive_requests 1000000; }} }}\n"
+        f"""{user} daemon off; pid {scratch}/nginx.pid; error_log {scratch}/error.log; worker_processes 1;
+        events {{ worker_connections 64; }}
+        http {{ access_log off; sendfile on; keepalive_requests 1000000; {" ".join(temporary)}
+            server {{ listen 127.0.0.1:{port}; root {tree}; autoindex on; index index.json; }} }}
+        """
     )
     server = subprocess.Popen([_found("nginx"), "-c", str(config), "-p", str(scratch)], stderr=subprocess.DEVNULL)
     try:

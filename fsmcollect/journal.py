@@ -14,8 +14,8 @@ import attrs
 
 from fsmcollect.errors import StorageError
 from fsmcollect.events import Event
-from fsmcollect.storage import make_directories, sync_directory
 from fsmcollect.realwork import in_thread
+from fsmcollect.storage import make_directories, sync_directory
 
 FILE_NAME = "events.jsonl"
 

@@ -16,7 +16,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 #: Floors 1 and 2: import-linter forbids them the clock and the network; here, what else is not pure.
 PURE = ("errors", "events", "limits", "timing")
 TABLES = ("collection", "wedge", "stream", "transfer")
-PURE_OF_STREAM = ("choice", "entry", "paths", "stopping", "values")
+PURE_OF_STREAM = ("entry", "listing/choice", "listing/naming", "paths", "stopping", "values")
 PURE_SOURCES = [
     *(PACKAGE / f"{name}.py" for name in (*PURE, "wedges")),
     *sorted((PACKAGE / "beamline").glob("*.py")),

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from fsmcollect.observers import Listener
     from fsmcollect.sim.archive import Archive
+    from fsmcollect.stream.listing.survey import Survey
     from fsmcollect.stream.pipeline import Stream
     from fsmcollect.stream.result import StreamResult
     from fsmcollect.stream.settings import Settings
-    from fsmcollect.stream.survey import Survey
 
 T = TypeVar("T")
 
@@ -95,9 +95,9 @@ def stream(
     with; options given besides replace them.
     """
     from fsmcollect.console import streaming as showing
-    from fsmcollect.stream.holdings import kept_settings
+    from fsmcollect.stream.keeping.holdings import kept_settings
+    from fsmcollect.stream.keeping.workspace import JOURNAL_FILE
     from fsmcollect.stream.settings import Settings
-    from fsmcollect.stream.workspace import JOURNAL_FILE
 
     where = _Where.of(entry, out, resume)
     kept = kept_settings(where.directory) if where.is_resumed else None
@@ -234,8 +234,8 @@ def _look_ahead(settings: Settings, directory: Path, *, is_resumed: bool, as_jso
     import trio
 
     from fsmcollect.console.streaming import Outlook, outlook_json, show_outlook
-    from fsmcollect.stream.survey import survey
-    from fsmcollect.stream.workspace import can_open
+    from fsmcollect.stream.keeping.workspace import can_open
+    from fsmcollect.stream.listing.survey import survey
 
     can_open(directory.absolute(), is_resumed)
     found = trio.run(partial(survey, settings, failed=_say_again))
@@ -258,8 +258,8 @@ def _say_again(what: str, error: Exception, wait_s: float) -> None:
 
 def _without_known(found: Survey, directory: Path) -> Survey:
     """What is left to fetch for a stream that has registered or set aside some of it."""
-    from fsmcollect.stream.journal import Journal
-    from fsmcollect.stream.workspace import JOURNAL_FILE
+    from fsmcollect.stream.keeping.journal import Journal
+    from fsmcollect.stream.keeping.workspace import JOURNAL_FILE
 
     with Journal.open(directory / JOURNAL_FILE) as journal:
         movies = tuple(file for file in found.movies if not journal.is_known(file.path))

@@ -23,11 +23,11 @@ from fsmcollect.beamline import Beamline, FrameBlock
 from fsmcollect.collecting.conditions import Conditions, read_conditions
 from fsmcollect.collecting.exposing import images_together
 from fsmcollect.errors import DeviceError, InvalidRequest, Problem, StorageError
-from fsmcollect.storage import make_directories, storage_error
 from fsmcollect.journal import FILE_NAME
 from fsmcollect.realwork import in_thread
 from fsmcollect.request import Request
 from fsmcollect.request.fields import shown
+from fsmcollect.storage import make_directories, storage_error
 from fsmcollect.wedges import ImageRanges, Plan, Wedge, missing
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from fsmcollect.console import ROWS_SHOWN, coloured, complain, say, show_row, sh
 from fsmcollect.console.amounts import count, duration, plain, size
 
 if TYPE_CHECKING:
+    from fsmcollect.stream.listing.survey import Survey
     from fsmcollect.stream.result import StreamResult
-    from fsmcollect.stream.survey import Survey
     from fsmcollect.stream.values import RemoteFile
 
 #: Of an archive that has not been measured. Assumed: what one site sees of it over a good line.

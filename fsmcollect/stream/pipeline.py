@@ -26,21 +26,20 @@ from fsmcollect.machines.stream import STREAM, Event, State
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Observers
 from fsmcollect.realwork import in_thread, to_the_end_in_thread
-from fsmcollect.stream.crew import Crew
+from fsmcollect.stream.crew import Crew, Queue
 from fsmcollect.stream.entry import Entry
 from fsmcollect.stream.fetch import RateLimit
-from fsmcollect.stream.holdings import Holdings
+from fsmcollect.stream.keeping.holdings import Holdings
+from fsmcollect.stream.keeping.workspace import can_open
+from fsmcollect.stream.listing.survey import Inventory, Surveyor
 from fsmcollect.stream.patience import Policy
-from fsmcollect.stream.queue import Queue
 from fsmcollect.stream.result import StreamResult, Told
 from fsmcollect.stream.settings import Settings
 from fsmcollect.stream.sources import SourceError
 from fsmcollect.stream.sources.http import Http
 from fsmcollect.stream.stopping import Criteria
-from fsmcollect.stream.survey import Inventory, Surveyor
 from fsmcollect.stream.transfer import Workshop
 from fsmcollect.stream.values import Kind, RemoteFile, SetFacts
-from fsmcollect.stream.workspace import can_open
 from fsmcollect.together import one_failure_as_itself
 
 #: Closing ends after this, on a disk that hangs. Assumed.
@@ -338,7 +337,7 @@ class Stream:
 
     async def _watch_for_stop(self) -> None:
         workspace = cast("Holdings", self._holdings).workspace
-        while not workspace.stop_asked():
+        while not workspace.stop_asked():  # noqa: ASYNC110 - a file has no event to wait for
             await trio.sleep(STOP_EVERY_S)
         self._notice("a file STOP was found")
         self.stop()

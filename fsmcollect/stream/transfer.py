@@ -35,12 +35,13 @@ from fsmcollect.storage import temporary_path
 from fsmcollect.stream import movies
 from fsmcollect.stream.entry import Imageset
 from fsmcollect.stream.fetch import PartialFile, RateLimit
-from fsmcollect.stream.journal import Journal
+from fsmcollect.stream.keeping.journal import Journal
+from fsmcollect.stream.keeping.registry import Registry
+from fsmcollect.stream.keeping.workspace import Workspace
 from fsmcollect.stream.patience import Policy
-from fsmcollect.stream.registry import Registry
 from fsmcollect.stream.sources import Changed, Refused, Source, SourceError
 from fsmcollect.stream.values import Kind, Remote, RemoteFile, Verified
-from fsmcollect.stream.workspace import Workspace
+
 
 @attrs.define(eq=False, kw_only=True)
 class Workshop:

@@ -12,7 +12,7 @@ import pytest
 
 from fsmcollect.machines.table import Outcome
 from fsmcollect.stream import pipeline
-from fsmcollect.stream.journal import Journal
+from fsmcollect.stream.keeping.journal import Journal
 from fsmcollect.stream.pipeline import Stream
 from fsmcollect.stream.result import StreamResult
 from fsmcollect.stream.settings import API_URL, DATA_URL, Settings

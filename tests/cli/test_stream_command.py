@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from fsmcollect.sim.archive import Archive, Fault
-from fsmcollect.stream import survey
+from fsmcollect.stream.listing import survey
 from fsmcollect.stream.patience import Policy
 from tests.cli.commanding import Command, Ran, Running, program, run, tree
 from tests.cli.test_stream_display import Terminal, bars

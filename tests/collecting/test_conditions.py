@@ -19,9 +19,9 @@ from fsmcollect.collecting import storing
 from fsmcollect.errors import InvalidRequest
 from fsmcollect.events import Event, RunEnded, WedgeStarted
 from fsmcollect.images import Experiment
-from fsmcollect.storage import make_directories
 from fsmcollect.request import Request
 from fsmcollect.sim.beamline import CONFIG, SimulatedBeamline
+from fsmcollect.storage import make_directories
 from tests.collecting.rehearsing import INVERSE, Play, adapt, ask, simulate
 from tests.collecting.test_files import data_files, skipping
 

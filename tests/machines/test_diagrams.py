@@ -13,8 +13,8 @@ import pytest
 
 from fsmcollect.machines import diagrams
 from fsmcollect.machines.collection import COLLECTION
-from fsmcollect.machines.table import Row, Table
 from fsmcollect.machines.stream import STREAM
+from fsmcollect.machines.table import Row, Table
 from fsmcollect.machines.transfer import TRANSFER
 from fsmcollect.machines.wedge import WEDGE
 
@@ -206,9 +206,7 @@ def test_with_graphviz_each_page_has_its_picture_beside_it(tmp_path: Path, monke
     program.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(program))
     written = diagrams.write(tmp_path / "out", TABLES)
-    assert [path.name for path in written] == [
-        f"{table.name}.{suffix}" for table in TABLES for suffix in ("md", "svg")
-    ]
+    assert [path.name for path in written] == [f"{table.name}.{suffix}" for table in TABLES for suffix in ("md", "svg")]
     assert (tmp_path / "out" / "wedge.svg").read_bytes() == b"<svg>digraph</svg>\n"
 
 

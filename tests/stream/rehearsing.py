@@ -111,7 +111,7 @@ def in_star(directory: Path) -> list[str]:
     import gemmi
 
     block = gemmi.cif.read(str(directory / "movies.star")).find_block("movies")
-    return [gemmi.cif.as_string(name) for name in block.find_loop("_rlnMicrographMovieName")] if block else []
+    return [gemmi.cif.as_string(name) for name in block.find_loop("_rlnMicrographMovieName")]
 
 
 def check(directory: Path, archive: Archive, *, closed: bool = True) -> None:

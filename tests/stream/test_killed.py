@@ -40,7 +40,7 @@ def served() -> Generator[Served]:
         "async def main():\n"
         f"    archive = Archive(bandwidth_bytes_per_s={BYTES_PER_S}, latency_s=0.01, **{MOVIES!r})\n"
         "    async with trio.open_nursery() as nursery:\n"
-        "        print(await nursery.start(lambda task_status: archive.listen(0, task_status=task_status)), flush=True)\n"
+        "        print(await nursery.start(archive.listen), flush=True)\n"
         "trio.run(main)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

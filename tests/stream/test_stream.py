@@ -58,8 +58,9 @@ def test_the_machines_are_told_and_the_last_event_is_the_one_outcome(tmp_path: P
     assert isinstance(ended.events[0], StreamStarted)
     assert states(ended.told(Moved)) == ["DESCRIBING", "LISTING", "STREAMING", "CLOSING", "IDLE"]
     assert len(ended.told(EntryDescribed)) == len(ended.told(FilesListed)) == 1
-    (last,) = ended.told(StreamEnded)
-    assert last is ended.events[-1]
+    last = ended.events[-1]
+    assert isinstance(last, StreamEnded)
+    assert ended.told(StreamEnded) == [last]
     assert (last.outcome, last.registered) == ("done", 2)
     lives = {path: [e.dest for e in ended.told(FileMoved) if e.path == path] for path in registered(tmp_path)}
     assert set(map(tuple, lives.values())) == {("FETCHING", "VERIFYING", "REGISTERING", "REGISTERED")}
@@ -309,7 +310,7 @@ def test_an_archive_that_has_gone_silent_ends_the_stream_with_closed_sets(tmp_pa
 def test_a_resume_without_network_closes_what_a_killed_run_has_left_open(tmp_path: Path) -> None:
     archive = Archive(movies=3, **SMALL)
     stream(archive, tmp_path)
-    from fsmcollect.stream.journal import Journal
+    from fsmcollect.stream.keeping.journal import Journal
     from fsmcollect.stream.outputs.scipion import Scipion
 
     with Journal.open(tmp_path / "journal.sqlite") as journal:

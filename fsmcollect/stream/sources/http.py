@@ -105,10 +105,7 @@ class Http:
         NotThere, SourceError, Refused
             The status is not one that is `wanted`, or there was no answer.
         """
-        try:
-            target = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise Refused(f"{url!r} is no URL that can be asked") from error
+        target = _url(url)
         async with self._places:
             for _ in range(MAX_REDIRECTS + 1):
                 response = await self._send(method, target, headers or {})
@@ -155,7 +152,7 @@ class HttpSource:
     Attributes
     ----------
     url : str
-        Of the folder, with a slash at its end.
+        Of the folder, with a slash at its end and without a password.
     refused : dict of str to str
         Names in listings that are not safe, and why; at most `REFUSED_KEPT` of them.
     refused_count : int
@@ -165,7 +162,7 @@ class HttpSource:
     def __init__(self, http: Http, url: str) -> None:
         self._http = http
         self._base = url if url.endswith("/") else url + "/"
-        self.url = _without_password(self._base)
+        self.url = shown(_url(self._base))
         self.refused: dict[str, str] = {}
         self.refused_count = 0
 
@@ -206,6 +203,8 @@ class HttpSource:
                 size_bytes = answer.range[2]
             if size_bytes is None:
                 raise Refused(f"{answer.url}: the server tells no size")
+            if answer.length_bytes == 1:
+                await answer.block()  # read to its end, the connection serves the next question too
             return Remote(size_bytes, answer.validator)
 
     async def download(self, path: str, remote: Remote, offset: int, sink: Sink) -> None:
@@ -237,11 +236,14 @@ class HttpSource:
         return self._base + "/".join(quote(part, safe="") for part in path.split("/"))
 
 
-def _without_password(url: str) -> str:
+def _url(text: str) -> httpx.URL:
     try:
-        return shown(httpx.URL(url))
-    except httpx.InvalidURL:
-        return url
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise Refused(f"{text!r} is no URL that can be asked") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Refused(f"{text!r} is no URL that can be asked")
+    return url
 
 
 def _first_byte(answer: Answer, remote: Remote, offset: int) -> int:

@@ -26,9 +26,9 @@ import attrs
 with warnings.catch_warnings():
     # Up to Python 3.11 it stands on asyncore, which says that it will go; from 3.12 on it brings its own.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from pyftpdlib.authorizers import DummyAuthorizer  # type: ignore[import-untyped]
-    from pyftpdlib.handlers import FTPHandler  # type: ignore[import-untyped]
-    from pyftpdlib.servers import FTPServer  # type: ignore[import-untyped]
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import FTPServer
 
 #: Debian puts nginx where only root's PATH leads.
 _PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))

@@ -1,4 +1,4 @@
-"""The archive over HTTP, against a server that answers whatever a test wants: in memory, so that silence takes no time."""
+"""The archive over HTTP, against a server that answers what a test wants: in memory, so that silence takes no time."""
 
 from __future__ import annotations
 
@@ -38,8 +38,6 @@ REMOTE = Remote(SIZE, ETAG)
 PATH = "data/a.mrc"
 LISTING = b"<title>Index of /</title><a href='a.mrc'>a.mrc</a>"
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 def in_words(error: BaseException) -> str:
     """The message, which names the URL and no class of any library."""
@@ -62,7 +60,7 @@ async def failure(
 ) -> tuple[str, Sink]:
     """How a download fails: the message, and what has been handed over before."""
     sink = Sink(bytearray(DATA[:offset]))
-    with pytest.raises(kind) as caught:  # noqa: PT012 - the server belongs to it
+    with pytest.raises(kind) as caught:
         async with scene(*answers) as there:
             await there.source.download(path, remote, offset, sink)
     assert caught.type is kind
@@ -147,7 +145,7 @@ async def test_a_listing_that_ends_early_is_no_listing() -> None:
             await there.source.folder("data")
 
 
-async def test_a_listing_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listing_without_an_end_is_refused(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fsmcollect.stream.sources.http.MAX_INDEX_BYTES", 1_000_000)
     endless = slowly(head(200), (b"<a href='%d'>x</a>" % i * 1000 for i in range(10_000_000)), 0.01)
     async with scene(endless) as there:
@@ -188,7 +186,9 @@ async def test_an_empty_file_has_no_first_byte_and_a_size() -> None:
         assert (await there.source.head(PATH)).size_bytes == 0
 
 
-async def test_a_server_without_ranges_tells_the_size_with_the_file_which_is_not_read() -> None:
+async def test_a_server_without_ranges_tells_the_size_with_the_file_which_is_not_read(
+    autojump_clock: MockClock,
+) -> None:
     async with scene(
         head(405), then_silence(ok(b"begins", content_length=10**12)), head(405), part(b"x", 0, 5)
     ) as there:
@@ -199,9 +199,13 @@ async def test_a_server_without_ranges_tells_the_size_with_the_file_which_is_not
 
 @pytest.mark.parametrize(
     "second",
-    [head(200, transfer_encoding="chunked") + in_pieces(b"x"), head(206, content_range="bytes 0-0/*", content_length=1) + b"x",
-     head(206, content_length=1) + b"x", head(416, content_length=0)],
-)  # fmt: skip
+    [
+        head(200, transfer_encoding="chunked") + in_pieces(b"x"),
+        head(206, content_range="bytes 0-0/*", content_length=1) + b"x",
+        head(206, content_length=1) + b"x",
+        head(416, content_length=0),
+    ],
+)
 async def test_a_file_whose_size_nobody_tells_is_refused(second: bytes) -> None:
     async with scene(head(405), second) as there:
         with pytest.raises(Refused, match="tells no size") as caught:
@@ -366,7 +370,9 @@ async def test_a_part_that_is_shorter_than_asked_for_leaves_what_has_come() -> N
         slowly(head(200, etag=ETAG), iter(lambda: b"x" * 10_000, b""), 0.01),
     ],
 )
-async def test_more_bytes_than_the_file_has_are_refused_and_not_handed_over(answer: Answer) -> None:
+async def test_more_bytes_than_the_file_has_are_refused_and_not_handed_over(
+    autojump_clock: MockClock, answer: Answer
+) -> None:
     said, sink = await failure(Refused, answer)
     assert f"more than the {SIZE:,} bytes" in said
     assert len(sink.data) <= SIZE
@@ -565,7 +571,7 @@ def test_whatever_a_server_says_only_a_source_error_comes_of_it(said: bytes, is_
     answer = then_closes(b"HTTP/1.1 206 OK\r\n" + said if is_http else said)
 
     async def main() -> None:
-        with pytest.raises(SourceError):  # noqa: PT012 - the server belongs to it
+        with pytest.raises(SourceError):
             async with scene(*[answer] * 9) as there:
                 await there.source.download(PATH, REMOTE, 5, Sink(bytearray(5)))
 
@@ -584,7 +590,7 @@ def test_no_header_however_written_is_more_than_a_source_error(location: str, te
 
     async def main() -> None:
         for answer in answers:
-            with pytest.raises(SourceError):  # noqa: PT012 - the server belongs to it
+            with pytest.raises(SourceError):
                 async with scene(then_closes(answer), *[then_closes(head(500))] * 9) as there:
                     await there.source.head(PATH)
 
@@ -595,7 +601,7 @@ def test_no_header_however_written_is_more_than_a_source_error(location: str, te
 
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\n", ok(DATA[:5000], content_length=SIZE)])
-async def test_a_silent_server_has_failed_after_a_while(begin: bytes) -> None:
+async def test_a_silent_server_has_failed_after_a_while(autojump_clock: MockClock, begin: bytes) -> None:
     began_s = trio.current_time()
     said, sink = await failure(SourceError, then_silence(begin))
     assert "has fallen silent" in said
@@ -603,7 +609,7 @@ async def test_a_silent_server_has_failed_after_a_while(begin: bytes) -> None:
     assert bytes(sink.data) == (DATA[:5000] if len(begin) > 100 else b"")
 
 
-async def test_a_server_that_trickles_has_failed_as_well() -> None:
+async def test_a_server_that_trickles_has_failed_as_well(autojump_clock: MockClock) -> None:
     began_s = trio.current_time()
     said, sink = await failure(SourceError, slowly(ok(b"", content_length=SIZE), [b"x"] * SIZE, 20))
     assert "sends next to nothing" in said
@@ -611,14 +617,14 @@ async def test_a_server_that_trickles_has_failed_as_well() -> None:
     assert sink.blocks > 0
 
 
-async def test_a_head_that_trickles_has_failed_as_well() -> None:
+async def test_a_head_that_trickles_has_failed_as_well(autojump_clock: MockClock) -> None:
     began_s = trio.current_time()
     said, _ = await failure(SourceError, slowly(b"HTTP/1.1 200 OK\r\nx: ", [b"x"] * 1000, 20))
     assert "has not answered within 60 s" in said
     assert trio.current_time() - began_s == pytest.approx(60)
 
 
-async def test_what_is_done_with_the_bytes_may_take_as_long_as_it_likes() -> None:
+async def test_what_is_done_with_the_bytes_may_take_as_long_as_it_likes(autojump_clock: MockClock) -> None:
     class Slow(Sink):
         async def write(self, block: bytes | bytearray | memoryview) -> None:
             await trio.sleep(100)
@@ -632,7 +638,7 @@ async def test_what_is_done_with_the_bytes_may_take_as_long_as_it_likes() -> Non
     assert bytes(sink.data) == DATA
 
 
-async def test_a_slow_line_is_not_a_trickle() -> None:
+async def test_a_slow_line_is_not_a_trickle(autojump_clock: MockClock) -> None:
     data = bytes(1 << 20)
     pieces = [data[i : i + 40_000] for i in range(0, len(data), 40_000)]
     sink = await fetched(slowly(ok(b"", content_length=len(data)), pieces, 29), remote=Remote(len(data), ETAG))
@@ -661,7 +667,7 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_replaced_in_sile
     assert there.server.connections == 3
 
 
-async def test_a_connection_that_rested_for_long_is_not_used_again() -> None:
+async def test_a_connection_that_rested_for_long_is_not_used_again(autojump_clock: MockClock) -> None:
     async with scene(ok(b"one"), ok(b"two")) as there:
         await there.http.read(there.url, 10)
         await trio.sleep(31)
@@ -682,16 +688,16 @@ async def test_a_server_that_closes_without_an_answer_is_told() -> None:
     assert "closed the connection without an answer" in said
 
 
-async def test_there_are_never_more_than_two_questions_beside_the_files() -> None:
-    async with scene(*[slowly(ok(b"", content_length=1), [b"x"], 1)] * 30, jobs=3) as there:
-        async with trio.open_nursery() as nursery:
-            for _ in range(30):
-                nursery.start_soon(there.http.read, there.url, 10)
+async def test_there_are_never_more_than_two_questions_beside_the_files(autojump_clock: MockClock) -> None:
+    answers = [slowly(ok(b"", content_length=1), [b"x"], 1)] * 30
+    async with scene(*answers, jobs=3) as there, trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(there.http.read, there.url, 10)
     assert there.server.open_most == 5
     assert there.server.connections == 5
 
 
-async def test_a_download_that_is_cancelled_leaves_what_has_come_and_no_connection() -> None:
+async def test_a_download_that_is_cancelled_leaves_what_has_come_and_no_connection(autojump_clock: MockClock) -> None:
     sink = Sink()
     async with scene(then_silence(ok(DATA[:5000], content_length=SIZE)), ok(b"{}")) as there:
         with trio.move_on_after(10) as scope:

@@ -9,16 +9,16 @@ from pathlib import Path
 import attrs
 
 from fsmcollect.errors import InvalidRequest, Problem
-from fsmcollect.stream.journal import Journal
+from fsmcollect.stream.keeping.journal import Journal
+from fsmcollect.stream.keeping.registry import Registry
+from fsmcollect.stream.keeping.workspace import JOURNAL_FILE, Workspace, can_open
 from fsmcollect.stream.outputs import Output
 from fsmcollect.stream.outputs.checksums import Checksums
 from fsmcollect.stream.outputs.jsonl import JsonLines
 from fsmcollect.stream.outputs.relion import Relion
 from fsmcollect.stream.outputs.scipion import Scipion
-from fsmcollect.stream.registry import Registry
 from fsmcollect.stream.settings import Settings
 from fsmcollect.stream.values import Kind, RemoteFile, SetFacts
-from fsmcollect.stream.workspace import JOURNAL_FILE, Workspace, can_open
 
 _OUTPUTS: Mapping[str, type[Scipion | Relion | JsonLines]] = {
     "scipion": Scipion,

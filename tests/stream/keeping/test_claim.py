@@ -16,10 +16,10 @@ from types import SimpleNamespace
 import pytest
 
 from fsmcollect.errors import InvalidRequest, StorageError
-from fsmcollect.stream.journal import Journal
+from fsmcollect.stream.keeping.journal import Journal
+from fsmcollect.stream.keeping.workspace import Workspace, can_open
 from fsmcollect.stream.values import Kind
-from fsmcollect.stream.workspace import Workspace, can_open
-from tests.stream.disks import as_a_user, mounted
+from tests.stream.keeping.disks import as_a_user, mounted
 
 ROOT = Path(__file__).parents[2]
 OURS = ("movies", "gain", "rejected", "movies.sqlite", "movies.star", "movies.jsonl", "SHA256SUMS")
@@ -222,7 +222,7 @@ def test_a_directory_where_the_system_keeps_no_files_is_said_in_words() -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from fsmcollect.stream.workspace import Workspace
+from fsmcollect.stream.keeping.workspace import Workspace
 with Workspace.open(Path(sys.argv[1]), resume=False):
     print("holds", flush=True)
     sys.stdin.read()

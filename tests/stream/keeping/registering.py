@@ -25,11 +25,11 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fsmcollect.storage import temporary_path
-from fsmcollect.stream.journal import Journal
+from fsmcollect.stream.keeping.journal import Journal
+from fsmcollect.stream.keeping.registry import Registry
+from fsmcollect.stream.keeping.workspace import Workspace
 from fsmcollect.stream.outputs import Output
-from fsmcollect.stream.registry import Registry
 from fsmcollect.stream.values import Header, Kind, Movie, Optics, Remote, SetFacts, Verified
-from fsmcollect.stream.workspace import Workspace
 
 HEADER = Header(format="MRC", width_px=8, height_px=4, frames=3, mode="uint8")
 FACTS = SetFacts(

@@ -16,7 +16,7 @@ from typing import Any, overload
 
 import attrs
 
-from fsmcollect.stream import journal_file
+from fsmcollect.stream.keeping import journal_file
 from fsmcollect.stream.values import Header, Kind, Movie, Optics, Remote, SetFacts, Verified
 
 #: Rows read at a time: 100,000 movies are never in memory at once.

@@ -2,7 +2,7 @@
 
 Owns every step below the directory: each goes from folder to folder by descriptor and through no symbolic link, whoever
 makes one meanwhile. The directory itself may be reached through one. Whether a stream may use it at all is decided in
-`fsmcollect.stream.claim`. Owns no file's content.
+`fsmcollect.stream.keeping.claim`. Owns no file's content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from fsmcollect.errors import StorageError
 from fsmcollect.storage import make_directories, storage_error
-from fsmcollect.stream.claim import (
+from fsmcollect.stream.keeping.claim import (
     FILE_FLAGS,
     JOURNAL_FILE,
     STOP_FILE,

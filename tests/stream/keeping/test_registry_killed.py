@@ -16,7 +16,7 @@ from fsmcollect.stream.outputs.checksums import Checksums
 from fsmcollect.stream.outputs.jsonl import JsonLines
 from fsmcollect.stream.outputs.relion import Relion
 from fsmcollect.stream.outputs.scipion import Scipion
-from tests.stream.registering import (
+from tests.stream.keeping.registering import (
     FACTS,
     MOVIES,
     SENT,

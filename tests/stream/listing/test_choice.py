@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsmcollect.errors import InvalidRequest
-from fsmcollect.stream.choice import (
+from fsmcollect.stream.entry import Entry, EntryError, Imageset
+from fsmcollect.stream.listing.choice import (
     MANY_REFERENCES,
     Chosen,
     NoMovies,
@@ -23,10 +24,9 @@ from fsmcollect.stream.choice import (
     choose_imagesets,
     count_disagrees,
     folders,
-    kind,
     natural_order,
 )
-from fsmcollect.stream.entry import Entry, EntryError, Imageset
+from fsmcollect.stream.listing.naming import kind
 from fsmcollect.stream.values import Kind, Listed
 
 MULTI = "micrographs - multiframe"

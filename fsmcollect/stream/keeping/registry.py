@@ -24,10 +24,10 @@ from typing import TypeVarTuple
 
 from fsmcollect.errors import FsmCollectError, StorageError
 from fsmcollect.storage import temporary_path
-from fsmcollect.stream.journal import Journal, SetAside
+from fsmcollect.stream.keeping.journal import Journal, SetAside
+from fsmcollect.stream.keeping.workspace import Workspace
 from fsmcollect.stream.outputs import Output
 from fsmcollect.stream.values import Kind, Movie, SetFacts, Verified
-from fsmcollect.stream.workspace import Workspace
 
 _LONGEST_NAME = 255
 _REASON = ".reason.txt"
@@ -86,6 +86,8 @@ class Registry:
         self._facts: SetFacts | None = None
         self._recovered = False
         self._closing = False
+        #: The outcome that sets were to be closed with, and the one that all of them are.
+        self._asked: str | None = None
         self._closed_as: str | None = None
 
     # ------------------------------------------------------------------------------------------------------ beginning
@@ -254,7 +256,9 @@ class Registry:
     # --------------------------------------------------------------------------------------------------------- ending
 
     def close(self, outcome: str) -> None:
-        """Close every set: each holds what the journal holds, and says that no more will come. May be repeated.
+        """Close every set: each holds what the journal holds, and says that no more will come.
+
+        May be repeated, also with another outcome: the last one counts.
 
         Whatever is called from now on raises `StreamClosed`. Sets that were never begun are closed all the same where
         an earlier run had left them open.
@@ -268,8 +272,12 @@ class Registry:
         with self._lock:
             self._closing = True
             facts = self._facts if self._facts is not None else self._journal.facts
-            if self._closed_as == outcome or (self._facts is None and self._journal.state == "closed"):
+            never_open = self._asked is None and self._facts is None and self._journal.state == "closed"
+            if never_open or self._closed_as == outcome:
                 return
+            if self._asked not in (None, outcome):  # an output that is closed keeps what it was closed as
+                self._behind = set(range(len(self._outputs)))
+            self._asked, self._closed_as = outcome, None
             failures: list[str] = []
             _attempt(failures, self.recover)
             _attempt(failures, self._settle)

@@ -7,8 +7,8 @@ and ``--dry-run`` both ask here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import PurePosixPath
 from functools import partial
+from pathlib import PurePosixPath
 from random import Random
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -17,9 +17,9 @@ import attrs
 import httpcore
 import trio
 
-from fsmcollect.stream import choice
 from fsmcollect.stream.entry import Entry, EntryError, read_entry
-from fsmcollect.stream.listing import Lister, Tree, walk
+from fsmcollect.stream.listing import choice, naming
+from fsmcollect.stream.listing.walk import Lister, Tree, walk
 from fsmcollect.stream.patience import Policy, patiently
 from fsmcollect.stream.settings import Settings
 from fsmcollect.stream.sources import NotThere, Refused, Source, SourceError
@@ -172,14 +172,14 @@ class Surveyor:
     async def _gains_beside(
         self, source: Source, folders: Sequence[str], wanted: Sequence[int]
     ) -> tuple[RemoteFile, ...]:
-        """Gain references that lie beside an imageset's folder instead of in it: in its parent, or in a folder there."""
+        """Gain references that lie beside an imageset's folder: in its parent, or a folder there named so."""
         gains: dict[str, RemoteFile] = {}
         for folder in sorted({str(PurePosixPath(folder).parent) for folder in folders} - {".", *folders}):
             beside = await self._lister(source)(folder)
             named = [f"{folder}/{row.name}" for row in beside if row.is_folder and "gain" in row.name.lower()]
             tree = await self._walk(source, [name for name in named if name not in folders])
             for path, row in [*((f"{folder}/{row.name}", row) for row in beside if not row.is_folder), *tree]:
-                if (kind := choice.kind(path)) in (Kind.GAIN, Kind.DEFECTS):
+                if (kind := naming.kind(path)) in (Kind.GAIN, Kind.DEFECTS):
                     gains[path] = RemoteFile(path, kind, wanted[0], row.size_bytes, row.about_bytes)
         return tuple(gains[path] for path in sorted(gains))
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fsmcollect.errors import InvalidRequest, StorageError
+from fsmcollect.stream.keeping.workspace import Workspace
 from fsmcollect.stream.values import Kind
-from fsmcollect.stream.workspace import Workspace
 
 PATH = "data/Movies/a.mrc"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fsmcollect.errors import InvalidRequest, Problem
 from fsmcollect.storage import storage_error
-from fsmcollect.stream.journal_file import accession_in
+from fsmcollect.stream.keeping.journal_file import accession_in
 
 JOURNAL_FILE = "journal.sqlite"
 LOCK_FILE = ".fsmcollect.lock"

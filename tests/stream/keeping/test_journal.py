@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsmcollect.errors import InvalidRequest, StorageError
-from fsmcollect.stream import journal as journal_module
-from fsmcollect.stream import journal_file
-from fsmcollect.stream.journal import Gain, Journal, SetAside
-from fsmcollect.stream.journal_file import accession_in
+from fsmcollect.stream.keeping import journal as journal_module
+from fsmcollect.stream.keeping import journal_file
+from fsmcollect.stream.keeping.journal import Gain, Journal, SetAside
+from fsmcollect.stream.keeping.journal_file import accession_in
 from fsmcollect.stream.values import Header, Kind, Movie, Optics, Remote, SetFacts, Verified
-from tests.stream.disks import mounted
-from tests.stream.registering import FACTS, MOVIES, SENT, Sent
+from tests.stream.keeping.disks import mounted
+from tests.stream.keeping.registering import FACTS, MOVIES, SENT, Sent
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"until": {"count": 5}, "jobs": 4, "outputs": ["scipion"], "rate": None}
@@ -272,8 +272,8 @@ def test_a_partial_file_of_before_the_machine_was_started_again_is_not_trusted(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fsmcollect.stream.journal import Journal
-from tests.stream.registering import MOVIES
+from fsmcollect.stream.keeping.journal import Journal
+from tests.stream.keeping.registering import MOVIES
 with Journal.open(Path(sys.argv[1])) as journal:
     journal.add_movie(MOVIES[0].verified, "movies/0", "at")
     # Small enough a cache that SQLite writes into the file itself before the end of the transaction.

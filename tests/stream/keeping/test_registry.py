@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from fsmcollect.errors import StorageError
+from fsmcollect.stream.keeping.registry import StreamClosed
 from fsmcollect.stream.outputs import Output
-from fsmcollect.stream.registry import StreamClosed
 from fsmcollect.stream.values import Kind, Movie, SetFacts
-from tests.stream.disks import mounted, remount
-from tests.stream.registering import (
+from tests.stream.keeping.disks import mounted, remount
+from tests.stream.keeping.registering import (
     FACTS,
     MOVIES,
     SENT,
@@ -352,7 +352,8 @@ def test_every_output_is_closed_though_others_refuse_and_closing_may_be_repeated
     first.refuses = second.refuses = set()
     opened.registry.close("failed")
     opened.registry.close("failed")
-    assert [lines(each.path)[-1] for each in (first, second)] == ["failed", "failed"]
+    said = [FACTS.title, str(opened.journal.movies()[0]), "failed"]
+    assert lines(first.path) == lines(second.path) == said, "the last outcome, and only that"
     assert opened.journal.outcome == "failed"
 
 
@@ -466,6 +467,8 @@ def test_a_stream_that_fails_before_there_are_sets_makes_none(directory: Path) -
     with desk(directory, two_files_of_lines) as opened:
         opened.registry.close("failed")
         assert (opened.journal.state, opened.journal.outcome) == ("closed", "failed")
+        opened.registry.close("aborted")
+        assert opened.journal.outcome == "aborted"
     assert list(picture(directory)) == ["journal.sqlite"]
 
 
