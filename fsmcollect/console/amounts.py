@@ -1,20 +1,8 @@
-"""Bytes, times and names as a person reads them."""
+"""Times, numbers and names as a person reads them; for sizes see `fsmcollect.stream.stopping.size_in_words`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-_UNITS = ("kB", "MB", "GB", "TB", "PB")
-
-
-def size(n_bytes: float) -> str:
-    """``52.4 MB``: decimal, as the archive and the disks' makers count."""
-    if n_bytes < 1000:
-        return f"{n_bytes:.0f} {'byte' if n_bytes == 1 else 'bytes'}"
-    scale = 0
-    while (scaled := n_bytes / 1000 ** (scale + 1)) >= 999.95 and scale < len(_UNITS) - 1:
-        scale += 1
-    return f"{scaled:,.1f} {_UNITS[scale]}"
 
 
 def duration(seconds: float) -> str:

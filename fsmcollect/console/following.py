@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from fsmcollect.console import say
-from fsmcollect.console.amounts import count, duration, plain, shortened, size
+from fsmcollect.console.amounts import count, duration, plain, shortened
 from fsmcollect.console.tally import FETCHING, Tally, UnderWay, sentence
 from fsmcollect.events import EntryDescribed, Event, FileGivenUp, FileRejected, FileRetried, Noticed
 from fsmcollect.machines.stream import STREAM
+from fsmcollect.stream.stopping import size_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -198,10 +199,10 @@ def _total(tally: Tally, now_s: float, width: int) -> Iterator[str]:
         return
     yield _movies(tally)
     if width >= _WIDE:
-        yield size(tally.bytes_here)
+        yield size_in_words(tally.bytes_here)
     if tally.is_over or width < _MIDDLING:
         return
-    yield f"{size(tally.bytes_per_s(now_s))}/s"
+    yield f"{size_in_words(tally.bytes_per_s(now_s))}/s"
     if width >= _WIDE and (left_s := tally.remaining_s(now_s)) is not None:
         yield f"{duration(left_s) if left_s >= _MOMENT_S else f'{left_s:.0f} s'} left"
 
@@ -209,7 +210,7 @@ def _total(tally: Tally, now_s: float, width: int) -> Iterator[str]:
 def _progress(file: UnderWay, *, is_wide: bool) -> str:
     if file.doing != FETCHING:
         return file.doing
-    of = f" of {size(file.of_bytes)}" if is_wide and file.of_bytes else ""
+    of = f" of {size_in_words(file.of_bytes)}" if is_wide and file.of_bytes else ""
     return f"{file.fraction:4.0%}{of}"
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from fsmcollect.console import ROWS_SHOWN, coloured, complain, say, show_row, show_table
-from fsmcollect.console.amounts import count, duration, plain, size
+from fsmcollect.console.amounts import count, duration, plain
+from fsmcollect.stream.stopping import size_in_words
 
 if TYPE_CHECKING:
     from fsmcollect.stream.listing.survey import Survey
@@ -72,8 +73,8 @@ def show_outlook(outlook: Outlook) -> None:
     exact = f", {total:,} bytes" if total >= 1000 else ""
     lacking = "; that is not enough" if outlook.free_bytes < total else ""
     needs = [
-        ("to fetch", f"{count(len(survey.movies), 'movie')}{gains}: {size(total)}{exact}"),
-        ("free disk", f"{size(outlook.free_bytes)} for {outlook.directory}{lacking}"),
+        ("to fetch", f"{count(len(survey.movies), 'movie')}{gains}: {size_in_words(total)}{exact}"),
+        ("free disk", f"{size_in_words(outlook.free_bytes)} for {outlook.directory}{lacking}"),
         ("duration", _about(outlook)),
         *(("note", notice) for notice in survey.notices),
     ]
@@ -89,7 +90,7 @@ def show_outlook(outlook: Outlook) -> None:
 def _about(outlook: Outlook) -> str:
     if outlook.time_s is not None and outlook.estimated_s == outlook.time_s:
         return f"{duration(outlook.time_s)}: that ends it by --until, before everything is there"
-    speed = f"{size(outlook.bytes_per_s)}/s"
+    speed = f"{size_in_words(outlook.bytes_per_s)}/s"
     if outlook.rate_bytes_per_s is not None and outlook.bytes_per_s == outlook.rate_bytes_per_s:
         how = f"{speed}, the --rate"
     elif outlook.survey.measured_bytes_per_s is None:
@@ -143,11 +144,13 @@ def show_result(result: StreamResult, directory: Path) -> None:
     """Print what became of a stream."""
     show_row("outcome", coloured(str(result.outcome)))
     show_row("entry", plain(f"{result.entry}, {result.title}" if result.title else result.entry))
-    show_row("movies", f"{result.registered:,} registered, {size(result.bytes)}, in {duration(result.seconds)}")
+    show_row(
+        "movies", f"{result.registered:,} registered, {size_in_words(result.bytes)}, in {duration(result.seconds)}"
+    )
     if result.rejected:
         show_row("rejected", plain(f"{result.rejected:,}: see {directory / 'rejected'}"))
     if result.resumed_bytes:
-        show_row("resumed", f"{size(result.resumed_bytes)} of files that an earlier run had begun")
+        show_row("resumed", f"{size_in_words(result.resumed_bytes)} of files that an earlier run had begun")
     for name, path in result.outputs.items():
         show_row(name, plain(str(path)))
 

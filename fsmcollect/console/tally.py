@@ -10,7 +10,7 @@ from collections import deque
 import attrs
 
 from fsmcollect.console import words
-from fsmcollect.console.amounts import count, duration, plain, size
+from fsmcollect.console.amounts import count, duration, plain
 from fsmcollect.events import (
     BytesArrived,
     EntryDescribed,
@@ -29,6 +29,7 @@ from fsmcollect.events import (
 )
 from fsmcollect.machines.stream import STREAM
 from fsmcollect.machines.transfer import TRANSFER, State
+from fsmcollect.stream.stopping import size_in_words
 
 #: The speed shown is that of so many seconds. Assumed: long enough to be read, short enough to show a change.
 SPEED_OF_S = 10.0
@@ -195,22 +196,28 @@ def sentence(event: Event, tally: Tally) -> str | None:
         case EntryDescribed():
             return plain(f"{event.entry}: {event.title}")
         case FilesListed():
-            found = f"{count(event.movies, 'movie')}, about {size(event.about_bytes)}"
+            found = f"{count(event.movies, 'movie')}, about {size_in_words(event.about_bytes)}"
             gains = f", and {count(event.gains, 'gain reference or defect map', 'gain references or defect maps')}"
             settled = f"; {event.settled:,} of them settled already" if event.settled else ""
             return found + (gains if event.gains else "") + settled
         case MovieRegistered():
             of = f" of {tally.wanted:,}" if tally.wanted is not None and tally.wanted >= event.movie else ""
-            return plain(f"movie {event.movie:,}{of}: {event.path}, {size(event.bytes)}")
+            return plain(f"movie {event.movie:,}{of}: {event.path}, {size_in_words(event.bytes)}")
         case GainArrived():
-            return plain(f"gain: {event.path}, {size(event.bytes)}")
+            return plain(f"gain: {event.path}, {size_in_words(event.bytes)}")
         case FileRetried():
-            return plain(f"again in {duration(event.wait_s)}: {event.path}: {event.reason}")
+            return plain(f"{_short(event.path, event.reason)}; again in {duration(event.wait_s)}")
         case FileRejected():
             return plain(f"rejected: {event.path}: {event.reason}")
         case FileGivenUp():
-            return plain(f"given up: {event.path}: {event.reason}")
+            return plain(f"given up: {_short(event.path, event.reason)}")
         case Noticed():
             return plain(f"note: {event.message}")
         case _:
             return None
+
+
+def _short(path: str, reason: str) -> str:
+    """A failure by the path of its file, which is long enough, instead of the URL that the reason begins with."""
+    first, _, rest = reason.partition(" ")
+    return f"{path} {rest}" if "://" in first else f"{path}: {reason}"

@@ -146,15 +146,15 @@ def parse_size(text: str, field: str) -> int:
     return size_bytes
 
 
-def size_in_words(size_bytes: int) -> str:
-    """A size as people say it: ``512 B``, ``1.5 MB``, ``305.5 GB``; decimal."""
-    value = float(size_bytes)
-    power = 0
+def size_in_words(size_bytes: float) -> str:
+    """A size as people say it: ``512 bytes``, ``1.5 MB``, ``305.5 GB``; decimal, as the archive and disks count."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} {'byte' if size_bytes == 1 else 'bytes'}"
+    power = 1
     # What would be written as 1000.0 of a unit is one of the next.
-    while value >= 999.95 and power < len(_DECIMAL) - 1:
-        value /= 1000
+    while (value := size_bytes / 1000**power) >= 999.95 and power < len(_DECIMAL) - 1:
         power += 1
-    return f"{value:,.1f}".removesuffix(".0") + f" {_DECIMAL[power]}"
+    return f"{value:,.1f} {_DECIMAL[power]}"
 
 
 def _count(text: str) -> int | None:

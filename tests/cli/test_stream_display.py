@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fsmcollect.console.amounts import duration, plain, shortened, size
+from fsmcollect.console.amounts import duration, plain, shortened
 from fsmcollect.console.tally import SPEED_OF_S, Tally, sentence
 from fsmcollect.events import (
     BytesArrived,
@@ -34,6 +34,7 @@ from fsmcollect.events import (
     Noticed,
     StreamEnded,
 )
+from fsmcollect.stream.stopping import size_in_words
 from tests.cli.commanding import ROOT
 from tests.cli.test_terminal import CONTROL, lines_of
 
@@ -78,11 +79,11 @@ def fetching(path: str = PATH, t_s: float = 0.0) -> Event:
         (52_428_800, "52.4 MB"),
         (999_949_999, "999.9 MB"),
         (999_950_000, "1.0 GB"),
-        (12e18, "12,000.0 PB"),
+        (12e18, "12,000,000.0 TB"),
     ],
 )
 def test_bytes_are_told_as_the_archive_tells_them(n_bytes: float, words: str) -> None:
-    assert size(n_bytes) == words
+    assert size_in_words(n_bytes) == words
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_the_sentences() -> None:
         f"movie 2 of 5: {PATH}, 5.0 MB": at(MovieRegistered, movie=2, path=PATH, bytes=5_000_000),
         f"movie 7: {PATH}, 5.0 MB": at(MovieRegistered, movie=7, path=PATH, bytes=5_000_000),
         f"gain: {PATH}, 100 bytes": at(GainArrived, path=PATH, bytes=100),
-        f"again in 2.0 s: {PATH}: reset": at(FileRetried, path=PATH, reason="reset", wait_s=2.0),
+        f"{PATH}: reset; again in 2.0 s": at(FileRetried, path=PATH, reason="reset", wait_s=2.0),
         f"rejected: {PATH}: wrong": at(FileRejected, path=PATH, reason="wrong"),
         f"given up: {PATH}: gone": at(FileGivenUp, path=PATH, reason="gone"),
         "note: hello": at(Noticed, message="hello"),
@@ -335,7 +336,7 @@ def test_what_a_person_should_know_stands_above_the_bars_once(show: Path, tmp_pa
     lines = lines_of(Terminal(show, "3", tmp_path / "go", columns=120).ended())
     for said in ("EMPIAR-10200: Synthetic", "rejected: data/x.mrc: it is no movie"):
         assert lines.count(said) == 1
-    assert sum(line.startswith("again in 1.5 s: ") and line.endswith("fell silent") for line in lines) == 1
+    assert sum(line.endswith("fell silent; again in 1.5 s") for line in lines) == 1
 
 
 def test_there_are_no_more_bars_than_jobs_and_than_lines(show: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ async def test_a_host_that_is_not_known_is_told_in_words(monkeypatch: pytest.Mon
 
 async def test_a_connection_that_takes_too_long_is_told_in_words() -> None:
     class Nowhere(httpcore.AsyncNetworkBackend):
-        async def connect_tcp(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:  # type: ignore[override]
+        async def connect_tcp(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
             raise httpcore.ConnectTimeout
 
     async with Http(network=Nowhere()) as http:
