@@ -303,7 +303,12 @@ def _notices(entry: Entry, sets: Mapping[int, _Found], archives: Sequence[Remote
         if index not in sets and imageset.directory in owners:
             whose = f"imageset {index + 1} is in the same folder as imageset {owners[imageset.directory] + 1}"
             yield f"{whose}, {imageset.directory}: their files cannot be told apart, and all are taken"
-    sizes = {index: size for index in sets if (size := entry.imagesets[index].pixel_size_a) is not None}
+    sizes = {
+        index: size
+        for index in sets
+        if sets[owners[entry.imagesets[index].directory]].movies
+        and (size := entry.imagesets[index].pixel_size_a) is not None
+    }
     if len(set(sizes.values())) > 1:
         each = ", ".join(f"{index + 1} has {size:g} A" for index, size in sizes.items())
         yield f"the imagesets' pixel sizes differ: {each}; every movie keeps its own"

@@ -10,10 +10,11 @@ TLS, or one in memory).
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import cast
+from typing import Protocol, cast
 
 import attrs
 import h11
@@ -21,10 +22,14 @@ import httpcore
 import httpx
 import trio
 
+from fsmcollect.stream.sources.tls import TlsStream
+
 #: The buffer of a connection. Measured: beyond 1 MiB nothing is gained, 64 KiB costs a quarter more CPU.
 BUFFER_BYTES = 1 << 20
 #: A head is read in pieces of this size; what of the body comes with it is copied once more.
 HEAD_BYTES = 16 << 10
+#: What h11 is given at once of a body whose end it has to find.
+PIECE_BYTES = 256 << 10
 #: A longer head is an attack. Assumed; h11's own limit is 16 KiB.
 MAX_HEAD_BYTES = 64 << 10
 #: How long a connection is kept for the next request. Assumed; servers keep theirs for 5 s (Apache) to 75 s (nginx),
@@ -124,21 +129,47 @@ class Transport(httpx.AsyncBaseTransport):
     async def _connect(self, origin: _Origin, timeout_s: float | None) -> _Connection:
         scheme, host, port = origin
         stream = await self._network.connect_tcp(host, port, timeout=timeout_s)
-        if scheme == "https":
+        socket = stream.get_extra_info("socket")
+        if not isinstance(socket, trio.socket.SocketType):
+            socket = None  # a network in memory
+        try:
+            if scheme == "http":
+                return _Connection(self, origin, stream, None if socket is None else _Plain(socket))
             if self._tls is None:
                 self._tls = httpx.create_ssl_context()
                 self._tls.set_alpn_protocols(["http/1.1"])
-            try:
+            if socket is None:
                 stream = await stream.start_tls(self._tls, server_hostname=host, timeout=timeout_s)
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    await stream.aclose()
-                raise
-        connection = _Connection(self, origin, stream)
-        socket = stream.get_extra_info("socket")
-        if isinstance(socket, trio.socket.SocketType) and stream.get_extra_info("ssl_object") is None:
-            connection.socket = socket
-        return connection
+                return _Connection(self, origin, stream, None)
+            secure = TlsStream(stream, socket, self._tls, host)
+            await secure.handshake(timeout_s)
+            return _Connection(self, origin, secure, secure)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+
+
+class _ReadsInto(Protocol):
+    """A connection whose bytes can be read straight into a buffer."""
+
+    async def read_into(self, buffer: memoryview, timeout_s: float | None) -> int: ...
+
+
+@attrs.frozen
+class _Plain:
+    """A socket without TLS."""
+
+    socket: trio.socket.SocketType
+
+    async def read_into(self, buffer: memoryview, timeout_s: float | None) -> int:
+        try:
+            with trio.fail_after(math.inf if timeout_s is None else timeout_s):
+                return await self.socket.recv_into(buffer)
+        except trio.TooSlowError as error:
+            raise httpcore.ReadTimeout from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
 
 
 @attrs.define(eq=False)
@@ -148,8 +179,8 @@ class _Connection:
     transport: Transport
     origin: _Origin
     stream: httpcore.AsyncNetworkStream
-    #: Where bytes can be read into a buffer: plain TCP. None for TLS and for what is no socket.
-    socket: trio.socket.SocketType | None = None
+    #: The same bytes, read into a buffer; None for what is no socket.
+    direct: _ReadsInto | None
     #: Made with the first large body.
     buffer: memoryview | None = None
     idle_since_s: float = 0.0
@@ -199,18 +230,22 @@ class _Connection:
         with trio.CancelScope(shield=True):
             await self.stream.aclose()
 
-    async def read_into(self, socket: trio.socket.SocketType, limit: int, timeout_s: float | None) -> memoryview:
-        """The next at most `limit` bytes, in the buffer of this connection; empty at the end."""
-        if self.buffer is None:
-            self.buffer = memoryview(bytearray(BUFFER_BYTES))
+    async def read(self, limit: int, timeout_s: float | None) -> bytes | memoryview:
+        """The next at most `limit` bytes, valid until the next call; empty at the end.
+
+        Raises
+        ------
+        httpx.TransportError
+            The connection broke or fell silent.
+        """
         try:
-            with trio.fail_after(float("inf") if timeout_s is None else timeout_s):
-                count = await socket.recv_into(self.buffer, min(limit, BUFFER_BYTES))
-        except trio.TooSlowError as error:
-            raise httpx.ReadTimeout("nothing came") from error
-        except OSError as error:
-            raise httpx.ReadError(str(error)) from error
-        return self.buffer[:count]
+            if self.direct is None:
+                return await self.stream.read(min(limit, BUFFER_BYTES), timeout=timeout_s)
+            if self.buffer is None:
+                self.buffer = memoryview(bytearray(BUFFER_BYTES))
+            return self.buffer[: await self.direct.read_into(self.buffer[:limit], timeout_s)]
+        except _NETWORK_ERRORS as error:
+            raise _as_httpx(error) from error
 
 
 class Body(httpx.AsyncByteStream):
@@ -265,10 +300,8 @@ class Body(httpx.AsyncByteStream):
         block: bytes | memoryview
         if self._rest:
             block, self._rest = self._rest, b""
-        elif connection.socket is not None:
-            block = await connection.read_into(connection.socket, self._left, self._timeout_s)
         else:
-            block = await self._read(connection, min(self._left, BUFFER_BYTES))
+            block = await connection.read(self._left, self._timeout_s)
         if not block:
             raise httpx.RemoteProtocolError("ended early")
         if len(block) > self._left:  # a network that gives more than it was asked for
@@ -292,19 +325,13 @@ class Body(httpx.AsyncByteStream):
                 if isinstance(event, h11.Data) and event.data:
                     return bytes(event.data)
                 if event is h11.NEED_DATA:
-                    self._http.receive_data(await self._read(connection, BUFFER_BYTES))
+                    self._http.receive_data(bytes(await connection.read(PIECE_BYTES, self._timeout_s)))
                 if isinstance(event, h11.EndOfMessage):
                     is_whole = self._http.their_state is h11.DONE and not self._http.trailing_data[0]
                     await self._end(can_be_kept=self._can_be_kept and is_whole)
                     return b""
         except h11.RemoteProtocolError as error:
             raise httpx.RemoteProtocolError("ended early") from error
-
-    async def _read(self, connection: _Connection, limit: int) -> bytes:
-        try:
-            return await connection.stream.read(limit, timeout=self._timeout_s)
-        except _NETWORK_ERRORS as error:
-            raise _as_httpx(error) from error
 
     async def _end(self, *, can_be_kept: bool) -> None:
         connection, self._connection = self._connection, None

@@ -30,6 +30,8 @@ with warnings.catch_warnings():
     from pyftpdlib.handlers import FTPHandler
     from pyftpdlib.servers import FTPServer
 
+__all__ = ["FTPHandler", "Ftp", "Style", "apache_index", "apache_size", "ftp", "nginx", "plant"]
+
 #: Debian puts nginx where only root's PATH leads.
 _PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _END_LIMIT_S = 10.0

@@ -486,3 +486,28 @@ async def test_a_failing_sink_ends_the_session(server: Ftp) -> None:
     await source.download(PATH, remote, 0, sink)
     await source.aclose()
     assert bytes(sink.data) == DATA
+
+
+async def dripping(stream: trio.SocketStream) -> None:
+    """A greeting that never ends."""
+    await stream.send_all(b"220-")
+    while True:
+        await stream.send_all(b"x")
+        await trio.sleep(0.01)
+
+
+async def test_a_server_that_trickles_its_answers_has_failed_as_well() -> None:
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, dripping, 0)
+        source = FtpSource(f"ftp://127.0.0.1:{listeners[0].socket.getsockname()[1]}/", stall_s=0.1)
+        with pytest.raises(SourceError, match=r"has not answered within 0\.2 s"):
+            await source.head(PATH)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_file_that_trickles_has_failed_as_well(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive = ftp_source._Session.receive
+    monkeypatch.setattr(ftp_source._Session, "receive", lambda session, buffer: receive(session, buffer[:1]))
+    monkeypatch.setattr(ftp_source, "BLOCK_BYTES", 1)
+    with ftp(tree) as server, pytest.raises(SourceError, match="sends next to nothing"):
+        await fetched(server, stall_s=0.02)

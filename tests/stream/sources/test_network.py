@@ -167,6 +167,51 @@ async def test_a_file_comes_whole_over_tls(certificate: tuple[Path, Path], monke
     assert server.connections == 1
 
 
+async def test_failures_under_tls_are_told_in_the_same_words(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    half = ok(DATA[:100_000], content_length=SIZE)
+
+    async def silent(stream: trio.abc.Stream) -> None:
+        await stream.send_all(half)
+        await trio.sleep_forever()
+
+    async def garbles(stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.SSLStream)
+        await stream.send_all(half)
+        await stream.transport_stream.send_all(b"no record of TLS at all")
+        await trio.sleep_forever()
+
+    async def resets_below(stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.SSLStream)
+        await resets(stream.transport_stream)
+
+    server = Server([then_closes(half), silent, garbles, resets_below])
+
+    async def ask(url: str) -> None:
+        async with Http(stall_s=0.2) as http:
+            for said in ("ended early", "has fallen silent", r"was cut off: TLS failed \(.*\)$", "was cut off"):
+                sink = Sink()
+                with pytest.raises(SourceError, match=said):
+                    await HttpSource(http, url).download(PATH, Remote(SIZE, ETAG), 0, sink)
+                assert DATA.startswith(bytes(sink.data))
+
+    await over_tls(certificate, server, ask)
+
+
+async def test_a_server_that_never_agrees_on_keys_is_told_in_words() -> None:
+    async def silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, silent, 0)
+        async with Http(stall_s=0.05) as http:
+            with pytest.raises(SourceError, match="nobody answers"):
+                await http.read(f"https://localhost:{listeners[0].socket.getsockname()[1]}/", 10)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_certificate_that_nobody_has_signed_is_not_accepted(certificate: tuple[Path, Path]) -> None:
     async def ask(url: str) -> None:
         async with Http() as http:
