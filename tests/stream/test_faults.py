@@ -137,3 +137,11 @@ def test_mixed_faults_and_a_resume_lose_nothing(mixed: list[Fault], seed: int, j
         if directory.exists():
             passed = stream(archive, directory, jobs=jobs, resume=True)
             _end(passed, directory, archive)
+
+
+def test_names_that_no_file_may_have_are_left_out_and_told(tmp_path: Path) -> None:
+    archive = Archive(movies=3, faults=[Fault(FaultKind.HOSTILE_INDEX, path="*/", times=None)], **SMALL)
+    ended = stream(archive, tmp_path / "out")
+    assert ended.result.registered == 3
+    assert any("is left out: " in notice for notice in ended.result.notices)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}

@@ -22,7 +22,7 @@ from fsmcollect.stream.listing import choice, naming
 from fsmcollect.stream.listing.walk import Lister, Tree, walk
 from fsmcollect.stream.patience import Policy, patiently
 from fsmcollect.stream.settings import Settings
-from fsmcollect.stream.sources import NotThere, Refused, Source, SourceError
+from fsmcollect.stream.sources import REFUSED_KEPT, NotThere, Refused, Source, SourceError
 from fsmcollect.stream.sources.ftp import FtpSource
 from fsmcollect.stream.sources.http import Http, HttpSource
 from fsmcollect.stream.values import Kind, Listed, RemoteFile
@@ -163,7 +163,7 @@ class Surveyor:
             raise EntryError(f"EMPIAR-{entry.accession} has nothing to stream: {said}")
         if not chosen.gains:
             chosen = attrs.evolve(chosen, gains=await self._gains_beside(source, folders, wanted))
-        notices += [*tree.notices, *chosen.notices]
+        notices += [*_refused(source), *tree.notices, *chosen.notices]
         return chosen
 
     def _choose(self, entry: Entry, wanted: Sequence[int], tree: Tree) -> choice.Chosen:
@@ -214,6 +214,12 @@ class Surveyor:
         return await patiently(
             self.policy, self.random, ask, lambda failure, wait_s: self.failed(what, failure, wait_s)
         )
+
+
+def _refused(source: Source) -> list[str]:
+    """What a person should know of names that were left out."""
+    told = [f"{path} is left out: {reason}" for path, reason in source.refused.items()]
+    return [*told, "there may be more such names, and all are left out"] if len(told) == REFUSED_KEPT else told
 
 
 def source_of(settings: Settings, http: Http) -> Source:

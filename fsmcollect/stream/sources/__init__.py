@@ -11,6 +11,9 @@ from typing import Protocol
 from fsmcollect.errors import FsmCollectError
 from fsmcollect.stream.values import Listed, Remote
 
+#: So many names of an entry that no file may have are kept to tell of. Assumed: a person reads no more.
+REFUSED_KEPT = 20
+
 
 class SourceError(FsmCollectError):
     """The server or the network failed: asking again later may help.
@@ -55,6 +58,9 @@ class Source(Protocol):
 
     #: For messages: where this source looks.
     url: str
+    #: Names in listings that no file may have, with their folders and quoted for messages, and why: at most
+    #: `REFUSED_KEPT` of them. They are left out.
+    refused: dict[str, str]
 
     async def folder(self, path: str) -> list[Listed]:
         """What a folder holds, in the server's order.

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from fsmcollect.stream.paths import check_name, check_path
-from fsmcollect.stream.sources import Changed, NotThere, Refused, Sink, SourceError
+from fsmcollect.stream.sources import REFUSED_KEPT, Changed, NotThere, Refused, Sink, SourceError
 from fsmcollect.stream.sources.network import Flow
 from fsmcollect.stream.values import Listed, Remote
 
@@ -84,6 +84,7 @@ class FtpSource:
         self._idle: list[_Session] = []
         #: False once the server has said that it does not know MLSD.
         self._has_mlsd = True
+        self.refused: dict[str, str] = {}
 
     async def folder(self, path: str) -> list[Listed]:
         where = self._path(path)
@@ -99,8 +100,12 @@ class FtpSource:
                 rows = _unix_rows(lines or [], session.where)
         named: dict[str, Listed] = {}
         for row in rows:
-            if check_name(row.name) is None:
+            if (reason := check_name(row.name)) is None:
                 named.setdefault(row.name, row)
+                continue
+            if len(self.refused) < REFUSED_KEPT:
+                quoted = repr(row.name[:100])
+                self.refused[f"{path}/{quoted}" if path else quoted] = reason
         return list(named.values())
 
     async def head(self, path: str) -> Remote:

@@ -22,9 +22,9 @@ import httpx
 import trio
 
 from fsmcollect import __version__
-from fsmcollect.stream.sources import Changed, Refused, Sink, SourceError
+from fsmcollect.stream.sources import REFUSED_KEPT, Changed, Refused, Sink, SourceError
 from fsmcollect.stream.sources.answers import Answer, check, in_words, shown
-from fsmcollect.stream.sources.index import REFUSED_KEPT, IndexParser
+from fsmcollect.stream.sources.index import IndexParser
 from fsmcollect.stream.sources.network import Flow, Transport
 from fsmcollect.stream.values import Listed, Remote
 
@@ -154,9 +154,7 @@ class HttpSource:
     url : str
         Of the folder, with a slash at its end and without a password.
     refused : dict of str to str
-        Names in listings that are not safe, and why; at most `REFUSED_KEPT` of them.
-    refused_count : int
-        How many there were.
+        See `Source.refused`.
     """
 
     def __init__(self, http: Http, url: str) -> None:
@@ -164,7 +162,6 @@ class HttpSource:
         self._base = url if url.endswith("/") else url + "/"
         self.url = shown(_url(self._base))
         self.refused: dict[str, str] = {}
-        self.refused_count = 0
 
     async def folder(self, path: str) -> list[Listed]:
         parser = IndexParser()
@@ -184,7 +181,6 @@ class HttpSource:
                 rows = parser.close()
             except ValueError as error:
                 raise Refused(f"{answer.url} {error}") from error
-        self.refused_count += parser.refused_count
         for name, reason in list(parser.refused.items())[: REFUSED_KEPT - len(self.refused)]:
             self.refused[f"{path}/{name}" if path else name] = reason
         return rows

@@ -16,10 +16,9 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from fsmcollect.stream.paths import check_name
+from fsmcollect.stream.sources import REFUSED_KEPT
 from fsmcollect.stream.values import Listed
 
-#: So many of the names that are not safe are kept for messages.
-REFUSED_KEPT = 20
 #: More names in one folder are an attack. Assumed; the largest entries have some hundred thousand files.
 MAX_NAMES = 1_000_000
 #: A longer link is no file: 255 bytes of a name, percent-encoded, are 765 characters.

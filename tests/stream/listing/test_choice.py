@@ -520,7 +520,10 @@ def test_counts_are_compared_folder_by_folder() -> None:
 @pytest.mark.parametrize(
     ("archives", "said"),
     [
-        (listed("data/a.tar", size_bytes=10**9), "1 .tar archive, 1.0 GB, is not opened: what is inside is not streamed"),
+        (
+            listed("data/a.tar", size_bytes=10**9),
+            "1 .tar archive, 1.0 GB, is not opened: what is inside is not streamed",
+        ),
         (
             listed(*(f"data/{n}.tar" for n in range(6)), about_bytes=2 * 10**11),
             "6 .tar archives, about 1.2 TB, are not opened: what is inside is not streamed",

@@ -128,7 +128,7 @@ async def test_unsafe_names_in_listings_are_kept_for_telling() -> None:
     async with scene(ok(page), ok(page)) as there:
         assert await there.source.folder("data") == [Listed("a.mrc")]
         assert await there.source.folder("") == [Listed("a.mrc")]
-        assert (list(there.source.refused), there.source.refused_count) == (["data/'../b.mrc'", "'../b.mrc'"], 2)
+        assert list(there.source.refused) == ["data/'../b.mrc'", "'../b.mrc'"]
 
 
 @pytest.mark.parametrize("page", [b"<h1>We are moving house</h1>", b"{}", b"", b"<a" + b" " * 100_000])

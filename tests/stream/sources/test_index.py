@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fsmcollect.stream.paths import check_name
-from fsmcollect.stream.sources.index import REFUSED_KEPT, IndexParser
+from fsmcollect.stream.sources import REFUSED_KEPT
+from fsmcollect.stream.sources.index import IndexParser
 from fsmcollect.stream.values import Listed
 from tests.stream.sources.serving import apache_index, apache_size
 
