@@ -190,9 +190,10 @@ class FilesListed(Event):
     movies: int
     gains: int
     about_bytes: int
-    #: Movies that an earlier run has registered or rejected already.
-    settled: int = 0
-    settled_bytes: int = 0
+    #: What earlier runs have registered and rejected already.
+    registered: int = 0
+    rejected: int = 0
+    registered_bytes: int = 0
     #: How many will be registered at most, and how many bytes end the stream; None where nothing but the list ends it.
     limit_movies: int | None = None
     limit_bytes: int | None = None

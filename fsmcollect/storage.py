@@ -19,19 +19,19 @@ from fsmcollect.errors import StorageError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-#: What a person can do about an error number; anything else gets the last sentence.
+#: What a person can do about an error number, in a collection as in a stream; anything else gets the last sentence.
 _ADVICE = {
-    errno.ENOSPC: "free space there, then collect the rest",
-    errno.EDQUOT: "the disk quota is used up: free space or have it raised, then collect the rest",
+    errno.ENOSPC: "free space there, then go on",
+    errno.EDQUOT: "the disk quota is used up: free space or have it raised, then go on",
     errno.EACCES: "make the directory writable for this user, or choose another",
     errno.EPERM: "make the directory writable for this user, or choose another",
     errno.EROFS: "the disk is mounted read-only: have it remounted, or choose another directory",
     errno.ENOENT: "make the directory, or choose another",
     errno.ENOTDIR: "a part of the path is a file: choose another directory",
-    errno.ENAMETOOLONG: "choose a shorter prefix",
-    errno.EFBIG: "it is larger than this disk or this process may write: raise the limit or store fewer images a file",
+    errno.ENAMETOOLONG: "this disk takes no name so long: choose a shorter one, or another disk",
+    errno.EFBIG: "this disk, or the limit of this process (ulimit -f), allows no file so large: raise it or go elsewhere",
 }
-_OTHERWISE = "mend the disk or choose another directory, then collect the rest"
+_OTHERWISE = "mend the disk or choose another directory, then go on"
 
 
 def storage_error(action: str, path: Path, error: OSError) -> StorageError:

@@ -668,6 +668,12 @@ def test_a_refusal_says_what_to_do(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [*storage._ADVICE, errno.EIO])
+def test_what_to_do_is_true_of_collections_and_of_streams(number: int) -> None:
+    said = str(storage.storage_error("write", Path("x"), OSError(number, "")))
+    assert re.search("collect|image|prefix|movie", said) is None
+
+
 def test_a_missing_directory_and_a_file_in_its_place_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*nowhere.*make the directory"):
         take_all(plan(tmp_path / "nowhere", 3))
@@ -721,7 +727,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_really_full_disk_keeps_what_it_has_and_takes_the_rest_once_there_is_space(small_disk: Path) -> None:
     series = plan(small_disk, 100)
-    with pytest.raises(StorageError, match="free space there, then collect the rest"):
+    with pytest.raises(StorageError, match="free space there, then go on"):
         take_all(series)
     ((first, stop),) = images.existing_images(small_disk, "lyso_1")
     assert first == 1

@@ -49,7 +49,8 @@ def signals_noted(heard: Callable[[], object] = lambda: None) -> Generator[list[
     """From here on SIGINT and SIGTERM no longer end the command where it stands: a run must end through CLOSING.
 
     Yields those that came and that no run has heard; `heard` is called at each of them, between two instructions of the
-    main thread. Afterwards they are ignored: the result is printed.
+    main thread. Afterwards they are ignored: the result is printed. SIGHUP, of a terminal that is closed, becomes a
+    SIGTERM, so that whoever heeds that hears of it; under ``nohup`` it stays ignored.
     """
     noted: list[int] = []
 
@@ -57,6 +58,8 @@ def signals_noted(heard: Callable[[], object] = lambda: None) -> Generator[list[
         noted.append(number)
         heard()
 
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
     try:

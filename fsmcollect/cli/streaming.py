@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     from fsmcollect.stream.pipeline import Stream
     from fsmcollect.stream.result import StreamResult
     from fsmcollect.stream.settings import Settings
+    from fsmcollect.stream.stopping import Criteria
 
 T = TypeVar("T")
 
 #: ``--resume`` without a directory behind it.
 _HERE = ""
+#: What takes back a ``--limit``, and whatever ends a stream, that an earlier run was given.
+_NO_LIMIT = "all"
+_NO_CRITERION = "none"
 
 
 @click.command(
@@ -124,6 +129,7 @@ def stream(
     result = _carry_out(settings, where.directory, is_resumed=where.is_resumed, archive=archive, as_json=as_json)
     if as_json:
         console.say(showing.result_json(result))
+        showing.tell_notices(result.notices)
     else:
         showing.show_result(result, where.directory)
     showing.complain_of(result.errors)
@@ -206,13 +212,12 @@ def _given(options: dict[str, Any], kept: Settings | None, problems: list[Proble
     if (text := options["rate"]) is not None:
         given["rate_bytes_per_s"] = parsed(lambda: parse_size(text, "--rate"))
     until, limit = options["until"], options["limit"]
-    if limit is not None and limit < 1:
-        problems.append(Problem(field="--limit", value=str(limit), allowed="must be at least 1 movie"))
-    elif until is not None:
-        if (criteria := parsed(lambda: Criteria.parse(until))) is not None:
-            given["until"] = criteria.tighter(limit)
+    count = parsed(lambda: _count(limit)) if limit is not None else None
+    if until is not None:
+        if (criteria := parsed(lambda: _criteria(until))) is not None:
+            given["until"] = criteria.tighter(count)
     elif limit is not None:
-        given["until"] = attrs.evolve(kept.until if kept else Criteria(), count=limit)
+        given["until"] = attrs.evolve(kept.until if kept else Criteria(), count=count)
     optics = {
         "voltage_kv": options["voltage_kv"],
         "spherical_aberration_mm": options["spherical_aberration_mm"],
@@ -222,6 +227,23 @@ def _given(options: dict[str, Any], kept: Settings | None, problems: list[Proble
     if known := {name: value for name, value in optics.items() if value is not None}:
         given["optics"] = attrs.evolve(kept.optics if kept else Optics(), **known)
     return given
+
+
+def _count(limit: str) -> int | None:
+    """The number of ``--limit``; None for all."""
+    text = limit.strip()
+    if text == _NO_LIMIT:
+        return None
+    if re.fullmatch("0*[1-9][0-9]{0,17}", text) is None:
+        allowed = f"must be a whole number of movies, 1 or more, or {_NO_LIMIT}"
+        raise InvalidRequest([Problem(field="--limit", value=printable(text), allowed=allowed)])
+    return int(text)
+
+
+def _criteria(until: str) -> Criteria:
+    from fsmcollect.stream.stopping import Criteria
+
+    return Criteria() if until.strip() == _NO_CRITERION else Criteria.parse(until)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -253,7 +275,9 @@ def _look_ahead(settings: Settings, directory: Path, *, is_resumed: bool, as_jso
 
 
 def _say_again(what: str, error: Exception, wait_s: float) -> None:
-    console.say(f"{what}: {error}; again in {wait_s:.0f} s", err=True)
+    from fsmcollect.console.tally import asked_again
+
+    console.say(asked_again(what, str(error), wait_s), err=True)
 
 
 def _without_known(found: Survey, directory: Path) -> Survey:

@@ -155,6 +155,12 @@ def show_result(result: StreamResult, directory: Path) -> None:
         show_row(name, plain(str(path)))
 
 
+def tell_notices(notices: Sequence[str]) -> None:
+    """Say on standard error what a person should know besides, where nothing has shown it when it came."""
+    for notice in notices:
+        complain(f"note: {plain(notice)}")
+
+
 def complain_of(errors: Sequence[str]) -> None:
     """Say on standard error what failed, the first of it in full."""
     for error in errors[:_ERRORS_SHOWN]:

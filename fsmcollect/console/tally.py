@@ -70,9 +70,7 @@ class Tally:
     limit_movies: int | None = None
     limit_bytes: int | None = None
     about_bytes: int = 0
-    #: Movies that need not be fetched any more, whatever became of them, and the bytes of those registered.
-    settled: int = 0
-    settled_bytes: int = 0
+    registered_bytes: int = 0
     #: By path, the one that began first first.
     under_way: dict[str, UnderWay] = attrs.field(factory=dict[str, UnderWay])
     now_s: float = 0.0
@@ -88,7 +86,7 @@ class Tally:
 
     @property
     def bytes_here(self) -> int:
-        return self.settled_bytes + sum(file.bytes for file in self.under_way.values())
+        return self.registered_bytes + sum(file.bytes for file in self.under_way.values())
 
     @property
     def fraction(self) -> float | None:
@@ -96,7 +94,8 @@ class Tally:
         if self.movies is None:
             return None
         partly = sum(file.fraction for file in self.under_way.values())
-        ways = [(self.settled + partly) / self.movies if self.movies else 1.0]
+        settled = self.registered + self.rejected + self.given_up
+        ways = [(settled + partly) / self.movies if self.movies else 1.0]
         if self.limit_movies:
             ways.append((self.registered + partly) / self.limit_movies)
         if self.limit_bytes:
@@ -133,8 +132,8 @@ class Tally:
             case FilesListed():
                 self.movies, self.about_bytes = event.movies, event.about_bytes
                 self.limit_movies, self.limit_bytes = event.limit_movies, event.limit_bytes
-                self.settled, self.settled_bytes = event.settled, event.settled_bytes
-                self.registered = event.settled
+                self.registered, self.rejected = event.registered, event.rejected
+                self.registered_bytes = event.registered_bytes
             case FileMoved():
                 self._follow(event)
             case BytesArrived():
@@ -142,13 +141,13 @@ class Tally:
             case FileRetried():
                 self.retries += 1
             case MovieRegistered():
-                self._settle(event.path)
-                self.registered, self.settled_bytes = event.movie, self.settled_bytes + event.bytes
+                self.under_way.pop(event.path, None)
+                self.registered, self.registered_bytes = event.movie, self.registered_bytes + event.bytes
             case FileRejected():
-                self._settle(event.path)
+                self.under_way.pop(event.path, None)
                 self.rejected += 1
             case FileGivenUp():
-                self._settle(event.path)
+                self.under_way.pop(event.path, None)
                 self.given_up += 1
             case GainArrived():
                 self.under_way.pop(event.path, None)
@@ -157,10 +156,6 @@ class Tally:
                 self.under_way.clear()
             case _:
                 pass
-
-    def _settle(self, path: str) -> None:
-        self.under_way.pop(path, None)
-        self.settled += 1
 
     def _follow(self, event: FileMoved) -> None:
         if event.dest in _OVER:
@@ -198,15 +193,16 @@ def sentence(event: Event, tally: Tally) -> str | None:
         case FilesListed():
             found = f"{count(event.movies, 'movie')}, about {size_in_words(event.about_bytes)}"
             gains = f", and {count(event.gains, 'gain reference or defect map', 'gain references or defect maps')}"
-            settled = f"; {event.settled:,} of them settled already" if event.settled else ""
-            return found + (gains if event.gains else "") + settled
+            counted = ((event.registered, "registered"), (event.rejected, "rejected"))
+            before = " and ".join(f"{number:,} {what}" for number, what in counted if number)
+            return found + (gains if event.gains else "") + (f"; already {before}" if before else "")
         case MovieRegistered():
             of = f" of {tally.wanted:,}" if tally.wanted is not None and tally.wanted >= event.movie else ""
             return plain(f"movie {event.movie:,}{of}: {event.path}, {size_in_words(event.bytes)}")
         case GainArrived():
             return plain(f"gain: {event.path}, {size_in_words(event.bytes)}")
         case FileRetried():
-            return plain(f"{_short(event.path, event.reason)}; again in {duration(event.wait_s)}")
+            return asked_again(event.path, event.reason, event.wait_s)
         case FileRejected():
             return plain(f"rejected: {event.path}: {event.reason}")
         case FileGivenUp():
@@ -215,6 +211,11 @@ def sentence(event: Event, tally: Tally) -> str | None:
             return plain(f"note: {event.message}")
         case _:
             return None
+
+
+def asked_again(path: str, reason: str, wait_s: float) -> str:
+    """What a person is told of a file, or of another address, that failed and will be asked for again."""
+    return plain(f"{_short(path, reason)}; again in {duration(wait_s)}")
 
 
 def _short(path: str, reason: str) -> str:

@@ -31,6 +31,7 @@ class Event(Name):
     FAILED = enum.auto()
     CLOSED = enum.auto()
     UNCLOSED = enum.auto()
+    INCOMPLETE = enum.auto()
     ABORT = enum.auto()
     STOP = enum.auto()
     HOLD = enum.auto()
@@ -133,6 +134,13 @@ STREAM = Table(
             State.IDLE,
             outcome=Outcome.FAILED,
             why="an output could not be closed: the journal has what it lacks, and a resume completes it",
+        ),
+        Row(
+            State.CLOSING,
+            Event.INCOMPLETE,
+            State.IDLE,
+            outcome=Outcome.FAILED,
+            why="the sets are closed, but they name movies whose files are gone and could not be fetched again",
         ),
         Row(
             State.CLOSING,

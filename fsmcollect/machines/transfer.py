@@ -65,12 +65,6 @@ TRANSFER = Table(
             State.BACKING_OFF,
             why="the server or the network failed: asking again later may help",
         ),
-        Row(
-            State.FETCHING,
-            Event.EXHAUSTED,
-            State.GIVEN_UP,
-            why="it has failed as often as is allowed, or asking again cannot help: the other files go on",
-        ),
         Row(State.BACKING_OFF, Event.WAITED, State.FETCHING, why="the wait is over: go on behind what has arrived"),
         Row(
             State.VERIFYING,
@@ -95,6 +89,12 @@ TRANSFER = Table(
             Event.RECORDED,
             State.REGISTERED,
             why="the journal has it, it has its name, and every live set holds it once",
+        ),
+        *from_each(
+            (State.FETCHING, State.VERIFYING, State.REGISTERING),
+            Event.EXHAUSTED,
+            State.GIVEN_UP,
+            why="it has failed as often as is allowed, or asking again cannot help: the other files go on",
         ),
         *from_each(
             (State.FETCHING, State.VERIFYING, State.REGISTERING),

@@ -38,6 +38,10 @@ class EntryError(FsmCollectError):
     """The archive has no such entry, or what it says of it is no description: look at the entry's page."""
 
 
+class NoDescription(EntryError):
+    """The answer is no JSON at all: a page of maintenance, or a description that was cut off. The next may be one."""
+
+
 @attrs.frozen(kw_only=True)
 class Imageset:
     """One imageset of an entry. Texts are on one line and printable; empty where the archive says nothing.
@@ -125,6 +129,8 @@ def read_entry(data: bytes, accession: str) -> Entry:
 
     Raises
     ------
+    NoDescription
+        It is no JSON.
     EntryError
         It is no description of that entry, or the entry is withdrawn.
     """
@@ -196,19 +202,21 @@ def _counted(number: int, noun: str) -> str:
 
 def _json(data: bytes, asked: str) -> object:
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-        raise EntryError(f"{asked}: the archive answers with a web page instead of a description in JSON{_title(data)}")
+        page = f"a web page instead of a description in JSON{_title(data)}"
+        raise NoDescription(f"{asked}: the archive answers with {page}")
+    no_json = f"{asked}: the archive's description is no JSON"
     try:
         # NaN and Infinity, which JSON does not have, tell as much as null.
         return json.loads(data.decode("utf-8-sig"), parse_constant=lambda _: None)
-    except RecursionError:
-        problem = "it is nested too deeply"
-    except UnicodeDecodeError:
-        problem = "it is not UTF-8"
+    except RecursionError as error:
+        raise EntryError(f"{no_json}: it is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise NoDescription(f"{no_json}: it is not UTF-8") from error
     except json.JSONDecodeError as error:
-        problem = f"{error.msg} in line {error.lineno}, column {error.colno}" if data.strip() else "it is empty"
-    except ValueError:  # int() refuses more than 4,300 digits
-        problem = "it holds a number with too many digits"
-    raise EntryError(f"{asked}: the archive's description is no JSON: {problem}")
+        where = f"{error.msg} in line {error.lineno}, column {error.colno}"
+        raise NoDescription(f"{no_json}: {where if data.strip() else 'it is empty'}") from error
+    except ValueError as error:  # int() refuses more than 4,300 digits
+        raise EntryError(f"{no_json}: it holds a number with too many digits") from error
 
 
 def _title(page: bytes) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from fsmcollect.realwork import in_thread
+from fsmcollect.realwork import to_the_end_in_thread
 from fsmcollect.storage import storage_error
 
 #: Progress is told so often a file, seconds. Assumed: smooth for an eye, nothing for a processor.
@@ -64,11 +64,18 @@ class PartialFile:
     tell: Callable[[int, int], None]
     position: int = attrs.field(init=False, default=0)
     kept: int = attrs.field(init=False, default=0)
-    _sha256: hashlib._Hash = attrs.field(init=False, factory=hashlib.sha256)
+    #: The checksum of the bytes that are there.
+    hash: hashlib._Hash = attrs.field(init=False, factory=hashlib.sha256)
     _told_s: float = attrs.field(init=False, default=0.0)
 
-    async def take_up(self, offset: int) -> None:
+    async def take_up(self, offset: int, so_far: tuple[int, hashlib._Hash] | None = None) -> None:
         """Go on behind the first `offset` bytes of the file as it is.
+
+        Parameters
+        ----------
+        so_far : (int, hash), optional
+            How many bytes an earlier attempt of this process has hashed, and their checksum: then they are not read
+            again.
 
         Raises
         ------
@@ -76,14 +83,20 @@ class PartialFile:
             The disk refused.
         """
         try:
-            if self.checksum and offset:
-                # A descriptor of the thread's own: this attempt may be over before it, and its number taken again.
-                self._sha256 = await in_thread(_hashed, os.dup(self.descriptor), offset)
+            if so_far is not None and so_far[0] == offset:
+                self.hash = so_far[1].copy()
+            else:
+                self.hash = await self._hashed(offset)
             os.ftruncate(self.descriptor, offset)
         except OSError as error:
             raise storage_error("read", self.path, error) from error
         self.position = self.kept = offset
         self._tell()
+
+    async def _hashed(self, offset: int) -> hashlib._Hash:
+        if not (self.checksum and offset):
+            return hashlib.sha256()
+        return await to_the_end_in_thread(_hash_of, self.descriptor, offset)
 
     async def begin(self, offset: int) -> None:
         if offset == self.position:
@@ -102,7 +115,7 @@ class PartialFile:
         except OSError as error:
             raise storage_error("write", self.path, error) from error
         if self.checksum:
-            self._sha256.update(block)
+            self.hash.update(block)
         self.position += len(block)
         await self.limit.take(len(block))
         if trio.current_time() - self._told_s >= TELL_EVERY_S or self.position == self.size_bytes:
@@ -110,25 +123,23 @@ class PartialFile:
 
     @property
     def sha256(self) -> str | None:
-        return self._sha256.hexdigest() if self.checksum else None
+        return self.hash.hexdigest() if self.checksum else None
 
     def _tell(self) -> None:
         self._told_s = trio.current_time()
         self.tell(self.position, self.kept)
 
 
-def _hashed(descriptor: int, size_bytes: int) -> hashlib._Hash:
-    """The checksum so far of the first bytes of a file; closes it. Raises OSError where it has fewer."""
+def _hash_of(descriptor: int, size_bytes: int) -> hashlib._Hash:
+    """The checksum of the first bytes of a file. Raises OSError where it has fewer. Ends soon when cancelled."""
     sha256 = hashlib.sha256()
     view = memoryview(bytearray(_BLOCK_BYTES))
     position = 0
-    try:
-        while position < size_bytes:
-            count = os.preadv(descriptor, [view[: min(_BLOCK_BYTES, size_bytes - position)]], position)
-            if count == 0:
-                raise OSError(errno.EIO, "the partial file has become shorter")
-            sha256.update(view[:count])
-            position += count
-    finally:
-        os.close(descriptor)
+    while position < size_bytes:
+        trio.from_thread.check_cancelled()
+        count = os.preadv(descriptor, [view[: min(_BLOCK_BYTES, size_bytes - position)]], position)
+        if count == 0:
+            raise OSError(errno.EIO, "the partial file has become shorter")
+        sha256.update(view[:count])
+        position += count
     return sha256

@@ -17,6 +17,9 @@ from fsmcollect.stream.sources import NotThere, Refused, SourceError
 
 T = TypeVar("T")
 
+#: A file or folder that is said not to be there is asked for once more: a balanced front end may know it elsewhere.
+ATTEMPTS_WHERE_NOT_THERE = 2
+
 
 @attrs.frozen(kw_only=True)
 class Policy:
@@ -59,8 +62,6 @@ async def patiently(
 ) -> T:
     """What the request answers, asked again while that may help; `failed` is told of each failure and the wait.
 
-    A file or folder that is said not to be there is asked for once more: a balanced front end may know it elsewhere.
-
     Raises
     ------
     SourceError
@@ -74,7 +75,7 @@ async def patiently(
             raise
         except SourceError as failure:
             failures += 1
-            if failures >= (2 if isinstance(failure, NotThere) else policy.attempts_of_requests):
+            if failures >= (ATTEMPTS_WHERE_NOT_THERE if isinstance(failure, NotThere) else policy.attempts_of_requests):
                 raise
             wait_s = policy.wait_s(failures, failure, random)
             failed(failure, wait_s)

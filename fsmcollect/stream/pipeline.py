@@ -6,6 +6,7 @@ Owns which file is next, when it is enough, and that the sets are closed at ever
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import signal
 from collections import deque
@@ -30,6 +31,7 @@ from fsmcollect.stream.crew import Crew, Queue
 from fsmcollect.stream.entry import Entry
 from fsmcollect.stream.fetch import RateLimit
 from fsmcollect.stream.keeping.holdings import Holdings
+from fsmcollect.stream.keeping.registry import Registry
 from fsmcollect.stream.keeping.workspace import can_open
 from fsmcollect.stream.listing.survey import Inventory, Surveyor
 from fsmcollect.stream.patience import Policy
@@ -44,8 +46,8 @@ from fsmcollect.together import one_failure_as_itself
 
 #: Closing ends after this, on a disk that hangs. Assumed.
 CLOSING_DEADLINE_S = 120.0
-#: How often the STOP file is looked for.
-STOP_EVERY_S = 0.5
+#: How often the STOP file and the time are looked at, seconds. Assumed: a person does not notice it.
+WATCH_EVERY_S = 0.5
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -83,9 +85,9 @@ class Stream:
     _inventory: Inventory | None = attrs.field(init=False, default=None)
     #: None before the files are listed.
     _crew: Crew | None = attrs.field(init=False, default=None)
-    #: When this run began, and when the time criterion began to count.
     _began_s: float = attrs.field(init=False, default=0.0)
-    _streaming_since_s: float | None = attrs.field(init=False, default=None)
+    #: The disk has not answered while the sets were closed: a thread may still be writing.
+    _is_closing_stuck: bool = attrs.field(init=False, default=False)
     _queue: Queue | None = attrs.field(init=False, default=None)
     #: Gain references that are still to be fetched, and movies that the journal has and the disk has lost.
     _gains: list[RemoteFile] = attrs.field(init=False, factory=list[RemoteFile])
@@ -151,22 +153,24 @@ class Stream:
             settings=self.settings.to_dict(),
         )
         try:
-            async with Http(jobs=self.settings.jobs, network=self.network) as http:
-                self._surveyor = Surveyor(
-                    settings=self.settings,
-                    http=http,
-                    has_ftp=self.network is None,
-                    policy=self.policy,
-                    random=self.random,
-                    failed=self._retrying,
-                )
-                try:
-                    await self._driver.run()
-                finally:
-                    await self._surveyor.aclose()
+            with one_failure_as_itself():
+                async with trio.open_nursery() as nursery, Http(jobs=self.settings.jobs, network=self.network) as http:
+                    self._surveyor = Surveyor(
+                        settings=self.settings,
+                        http=http,
+                        has_ftp=self.network is None,
+                        policy=self.policy,
+                        random=self.random,
+                        failed=self._retrying,
+                    )
+                    nursery.start_soon(self._watch)
+                    try:
+                        await self._driver.run()
+                    finally:
+                        await self._surveyor.aclose()
+                    nursery.cancel_scope.cancel()
         finally:
-            if self._holdings is not None:
-                self._holdings.close()
+            await self._let_go()
             result = self.result()
             self.observers.emit(
                 StreamEnded,
@@ -179,6 +183,28 @@ class Stream:
         if self._invalid is not None:
             raise self._invalid
         return result
+
+    async def _watch(self) -> None:
+        """Beside the machine: the STOP file, the time, and readers who wait for what an output holds back."""
+        limit_s = self.settings.until.time_s
+        while True:
+            await trio.sleep(WATCH_EVERY_S if limit_s is None else min(WATCH_EVERY_S, limit_s))
+            if limit_s is not None and trio.current_time() >= self._began_s + limit_s:
+                self._notice(f"the time of {limit_s:g} s is up")
+                break
+            if (holdings := self._holdings) is not None:
+                if holdings.workspace.stop_asked():
+                    self._notice("a file STOP was found")
+                    break
+                with contextlib.suppress(StorageError):  # told when it is made whole, or cannot be
+                    await in_thread(holdings.registry.show)
+        self.stop()
+
+    async def _let_go(self) -> None:
+        """Of the directory; but its lock stays with this process where a thread may still be writing there."""
+        if self._holdings is not None and not self._is_closing_stuck:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_DEADLINE_S):
+                await in_thread(self._holdings.close)
 
     def result(self) -> StreamResult:
         """What there is by now."""
@@ -228,18 +254,19 @@ class Stream:
             self._inventory = await self._surveyor.files(cast("Entry", self._entry))
             if self._holdings is None:
                 await self._open()
+            for notice in self._inventory.notices:
+                self._notice(notice)
+            await self._prepare(self._inventory, cast("Holdings", self._holdings))
         except FsmCollectError as error:
             return self._failed("listing", error)
-        for notice in self._inventory.notices:
-            self._notice(notice)
-        await self._prepare(self._inventory, cast("Holdings", self._holdings))
         return Event.LISTED
 
     async def _prepare(self, inventory: Inventory, holdings: Holdings) -> None:
         chosen, registry, until = inventory.chosen, holdings.registry, self.settings.until
-        waiting = await in_thread(holdings.unsettled, chosen.movies)
-        self._queue = Queue(deque(waiting), until, registry)
         self._gains = await in_thread(holdings.unsettled, chosen.gains)
+        waiting = await in_thread(holdings.unsettled, chosen.movies)
+        await in_thread(holdings.keep_settings)
+        self._queue = Queue(deque(waiting), until, registry)
         self._crew = Crew(
             entry=cast("Entry", self._entry),
             jobs=self.settings.jobs,
@@ -253,7 +280,7 @@ class Stream:
                 policy=self.policy,
                 seed=self.random.getrandbits(64),
                 limit=RateLimit(self.settings.rate_bytes_per_s),
-                checksum=self.settings.checksum,
+                checksum=holdings.settings.checksum,
             ),
         )
         self.observers.emit(
@@ -261,8 +288,9 @@ class Stream:
             movies=len(chosen.movies),
             gains=len(chosen.gains),
             about_bytes=sum(movie.size_bytes or movie.about_bytes or 0 for movie in chosen.movies),
-            settled=len(chosen.movies) - len(waiting),
-            settled_bytes=registry.registered_bytes,
+            registered=registry.registered,
+            rejected=registry.rejected,
+            registered_bytes=registry.registered_bytes,
             limit_movies=until.count,
             limit_bytes=until.size_bytes,
         )
@@ -272,28 +300,21 @@ class Stream:
     # -- STREAMING -----------------------------------------------------------------------------------------------------
 
     async def _streaming(self) -> Event:
-        queue, now_s = cast("Queue", self._queue), trio.current_time()
-        if self._streaming_since_s is None:
-            self._streaming_since_s = now_s
-        limit_s = self.settings.until.time_s
+        queue, crew = cast("Queue", self._queue), cast("Crew", self._crew)
         try:
-            with trio.CancelScope() as in_time:
-                if limit_s is not None:
-                    in_time.deadline = self._streaming_since_s + limit_s
-                with one_failure_as_itself():
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._watch_for_stop)
-                        await self._stream_files(queue)
-                        nursery.cancel_scope.cancel()
+            await self._stream_files(queue)
         except FsmCollectError as error:
             return self._failed("streaming", error)
-        crew = cast("Crew", self._crew)
-        if in_time.cancelled_caught:
-            self._notice(f"the time of {limit_s:g} s is up")
-        elif not crew.fatal and crew.given_up and not queue.is_met:
-            self._errors.add(f"{crew.given_up:,} of the movies could not be fetched; a resume tries them again")
+        if crew.fatal:
             return Event.FAILED
-        return Event.FAILED if crew.fatal else Event.STREAMED
+        again = "a resume tries again"
+        if crew.gains_given_up:
+            self._errors.add(f"{crew.gains_given_up:,} of the gain references could not be fetched; {again}")
+            return Event.FAILED
+        if crew.given_up and not queue.is_met:
+            self._errors.add(f"{crew.given_up:,} of the movies could not be fetched; {again}")
+            return Event.FAILED
+        return Event.STREAMED
 
     async def _stream_files(self, queue: Queue) -> None:
         """First what the sets need to be opened, then what an earlier run had and has lost, then the rest."""
@@ -313,8 +334,9 @@ class Stream:
         await crew.fetch_all(queue)
 
     def _facts(self, holdings: Holdings) -> SetFacts:
-        entry, imagesets = cast("Entry", self._entry), cast("Inventory", self._inventory).imagesets
-        pixel_sizes = (entry.imagesets[index].pixel_size_a for index in imagesets)
+        entry, inventory = cast("Entry", self._entry), cast("Inventory", self._inventory)
+        of_movies = {movie.imageset for movie in inventory.chosen.movies}
+        pixel_sizes = (entry.imagesets[index].pixel_size_a for index in inventory.imagesets if index in of_movies)
         first = next((size for size in pixel_sizes if size is not None), None)
         return holdings.facts(self.settings, entry.title, first)
 
@@ -335,31 +357,50 @@ class Stream:
             )
         return lost
 
-    async def _watch_for_stop(self) -> None:
-        workspace = cast("Holdings", self._holdings).workspace
-        while not workspace.stop_asked():  # noqa: ASYNC110 - a file has no event to wait for
-            await trio.sleep(STOP_EVERY_S)
-        self._notice("a file STOP was found")
-        self.stop()
-
     # -- CLOSING -------------------------------------------------------------------------------------------------------
 
     async def _closing(self) -> Event:
         if self._holdings is None:
             return Event.CLOSED
-        outcome: Outcome | None = None
+        registry, closed_as = self._holdings.registry, None
         with trio.move_on_after(CLOSING_DEADLINE_S):
-            while outcome is not self._driver.engine.outcome:  # a stop that comes while closing makes it worse
-                outcome = self._driver.engine.outcome
+            await self._open_empty(self._holdings)
+            while closed_as is not (outcome := self._outcome(registry)):  # a stop that comes meanwhile makes it worse
+                closed_as = outcome
                 try:
-                    await in_thread(self._holdings.registry.close, str(outcome))
-                    await in_thread(self._holdings.workspace.answer_stop)
+                    await in_thread(registry.close, str(outcome))
                 except StorageError as error:
                     self._errors.add(str(error))
                     return Event.UNCLOSED
-            return Event.CLOSED
+            await self._answer_stop(self._holdings)
+            if not registry.missing:
+                return Event.CLOSED
+            lost = f"{len(registry.missing):,} registered movies"
+            self._errors.add(f"{lost} are not in {self.directory} any more and could not be fetched again")
+            return Event.INCOMPLETE
+        self._is_closing_stuck = True
         self._errors.add(f"{self.directory}: the disk has not answered for {CLOSING_DEADLINE_S:g} s")
         return Event.UNCLOSED
+
+    async def _open_empty(self, holdings: Holdings) -> None:
+        """Sets that were never opened are closed all the same: who waits for one is told that nothing will come."""
+        if self._entry is None or self._inventory is None or holdings.journal.facts is not None:
+            return
+        try:
+            await in_thread(holdings.registry.begin, self._facts(holdings))
+        except StorageError as error:
+            self._errors.add(str(error))
+
+    def _outcome(self, registry: Registry) -> Outcome:
+        """What the sets are to say: a set that names a file which is gone was not done."""
+        outcome = self._driver.engine.outcome or Outcome.DONE
+        return max(outcome, Outcome.FAILED) if registry.missing else outcome
+
+    async def _answer_stop(self, holdings: Holdings) -> None:
+        try:
+            await in_thread(holdings.workspace.answer_stop)
+        except StorageError as error:
+            self._notice(str(error))
 
     # -- telling -------------------------------------------------------------------------------------------------------
 

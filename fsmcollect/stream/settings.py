@@ -83,6 +83,11 @@ class Settings:
         if problems:
             raise InvalidRequest(problems)
 
+    def going_on_from(self, kept: Settings) -> Settings:
+        """These settings for a stream that was begun with `kept` ones: an output that was begun goes on to its end."""
+        outputs = tuple(dict.fromkeys((*kept.outputs, *self.outputs)))
+        return attrs.evolve(self, outputs=outputs, checksum=self.checksum or kept.checksum)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for the journal."""
         return attrs.asdict(self)

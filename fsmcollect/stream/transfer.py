@@ -1,14 +1,16 @@
 """The activities of one file's machine: fetch, wait, verify, register.
 
-Owns how often a file is tried and what its failures mean. Owns no rule about which file is next (`pipeline`), and no
+Owns how often a file is tried and what its failures mean. Owns no rule about which file is next (`crew`), and no
 registering: that is the registry's alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import math
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -36,10 +38,10 @@ from fsmcollect.stream import movies
 from fsmcollect.stream.entry import Imageset
 from fsmcollect.stream.fetch import PartialFile, RateLimit
 from fsmcollect.stream.keeping.journal import Journal
-from fsmcollect.stream.keeping.registry import Registry
+from fsmcollect.stream.keeping.registry import OtherFile, Registry
 from fsmcollect.stream.keeping.workspace import Workspace
-from fsmcollect.stream.patience import Policy
-from fsmcollect.stream.sources import Changed, Refused, Source, SourceError
+from fsmcollect.stream.patience import ATTEMPTS_WHERE_NOT_THERE, Policy
+from fsmcollect.stream.sources import Changed, NotThere, Refused, Source, SourceError
 from fsmcollect.stream.values import Kind, Remote, RemoteFile, Verified
 
 
@@ -67,6 +69,8 @@ class Workshop:
     checksum: bool
     failures_in_a_row: int = attrs.field(init=False, default=0)
     resumed_bytes: int = attrs.field(init=False, default=0)
+    #: The server wants to be left alone until then, whatever the file; by trio's clock.
+    not_before_s: float = attrs.field(init=False, default=-math.inf)
     #: Files that this run has begun: what is left of one of them is no earlier run's.
     begun: set[str] = attrs.field(init=False, factory=set[str])
 
@@ -91,11 +95,18 @@ class Transfer:
     shop: Workshop
     #: A registered movie whose file was lost is put back and not registered again.
     is_restored: bool = False
+    #: Told the exact size, once the server has said it.
+    sized: Callable[[int], None] = lambda _size_bytes: None
     failure: Exception | None = attrs.field(init=False, default=None)
     size_bytes: int = attrs.field(init=False, default=0)
+    #: Since the file last grew by `Policy.progress_bytes` beyond where it had been before.
     _failures: int = attrs.field(init=False, default=0)
-    #: Where the file had got to when its failures were counted from 0.
     _counted_from: int = attrs.field(init=False, default=0)
+    #: How often it was begun anew because it was another file than before, or a wrong one. Nothing takes that back.
+    _fresh_starts: int = attrs.field(init=False, default=0)
+    #: The file that the last attempt was after, and how much of it that attempt has left, with its checksum.
+    _remote: Remote | None = attrs.field(init=False, default=None)
+    _so_far: tuple[int, hashlib._Hash] | None = attrs.field(init=False, default=None)
     _doubts: list[str] = attrs.field(init=False, factory=list[str])
     _sha256: str | None = attrs.field(init=False, default=None)
     _verified: Verified | None = attrs.field(init=False, default=None)
@@ -130,14 +141,18 @@ class Transfer:
     # -- FETCHING ------------------------------------------------------------------------------------------------------
 
     async def _fetching(self) -> Event:
+        await trio.sleep_until(self.shop.not_before_s)
         try:
             remote = await self.shop.source.head(self.file.path)
             self.size_bytes = remote.size_bytes
+            self.sized(remote.size_bytes)
+            if self._remote not in (None, remote):
+                self._begin_afresh()
+            self._remote = remote
             self._final = await in_thread(self.shop.workspace.place, self.file.kind, self.file.path)
             await self._fetch(remote)
         except StorageError as error:
-            self.failure = error
-            return Event.DISK_REFUSED
+            return self._refused_by_disk(error)
         except SourceError as error:
             return await self._failed(error)
         return Event.FETCHED
@@ -154,18 +169,35 @@ class Transfer:
                 limit=self.shop.limit,
                 tell=self._arrived,
             )
+            # In this order: the journal must never vouch for the bytes of an older file.
             if not continues:
                 await in_thread(journal.note_part, path, remote)
             there = os.fstat(descriptor).st_size
-            await part.take_up(there if there <= remote.size_bytes else 0)
+            await part.take_up(there if there <= remote.size_bytes else 0, self._so_far if continues else None)
             if path not in self.shop.begun:
                 self.shop.begun.add(path)
                 self.shop.resumed_bytes += part.kept
-            if part.position < remote.size_bytes:
-                await self.shop.source.download(path, remote, part.position, part)
+            try:
+                if part.position < remote.size_bytes:
+                    await self.shop.source.download(path, remote, part.position, part)
+            finally:
+                self._grown(part)
             if part.position != remote.size_bytes:
                 raise SourceError(f"{path}: {part.position:,} of {remote.size_bytes:,} bytes came")
             self._sha256 = part.sha256
+
+    def _grown(self, part: PartialFile) -> None:
+        """Take note of how far an attempt has come."""
+        self._so_far = part.position, part.hash
+        if part.position > part.kept:
+            self.shop.failures_in_a_row = 0
+        if part.position >= self._counted_from + self.shop.policy.progress_bytes:
+            self._failures, self._counted_from = 0, part.position
+
+    def _begin_afresh(self) -> None:
+        """What has arrived is worthless."""
+        self._fresh_starts += 1
+        self._counted_from, self._so_far = 0, None
 
     @property
     def _part_path(self) -> Path:
@@ -182,24 +214,40 @@ class Transfer:
     def _arrived(self, position: int, kept: int) -> None:
         if position > kept:
             self.shop.failures_in_a_row = 0
-        if position >= self._counted_from + self.shop.policy.progress_bytes:
-            self._failures, self._counted_from = 0, position
         self.shop.observers.emit(
             BytesArrived, path=self.file.path, bytes=position, of_bytes=self.size_bytes, kept_bytes=kept
         )
 
     async def _failed(self, error: SourceError) -> Event:
         """Decide whether to try again."""
+        shop, policy = self.shop, self.shop.policy
         self.failure = error
         self._failures += 1
-        self.shop.failures_in_a_row += 1
+        shop.failures_in_a_row += 1
+        if error.retry_after_s is not None:
+            wait_s = min(error.retry_after_s, policy.longest_retry_after_s)
+            shop.not_before_s = max(shop.not_before_s, trio.current_time() + wait_s)
         if isinstance(error, Changed):
-            await in_thread(self.shop.journal.drop_part, self.file.path)
-            self._counted_from = 0
-        if isinstance(error, Refused) or self._failures >= self.shop.policy.attempts or self.shop.is_hopeless:
-            self.shop.observers.emit(FileGivenUp, path=self.file.path, reason=str(error))
-            return Event.EXHAUSTED
+            self._begin_afresh()
+            try:
+                await in_thread(shop.journal.drop_part, self.file.path)
+            except StorageError as refusal:
+                return self._refused_by_disk(refusal)
+        # A balanced front end may know elsewhere a file that it says is not there: it is asked for once more.
+        attempts = ATTEMPTS_WHERE_NOT_THERE if isinstance(error, NotThere) else policy.attempts
+        is_over = self._failures >= attempts or self._fresh_starts >= policy.attempts
+        if isinstance(error, Refused) or is_over or shop.is_hopeless:
+            return self._given_up(error)
         return Event.FETCH_FAILED
+
+    def _given_up(self, error: Exception) -> Event:
+        self.failure = error
+        self.shop.observers.emit(FileGivenUp, path=self.file.path, reason=str(error))
+        return Event.EXHAUSTED
+
+    def _refused_by_disk(self, error: StorageError) -> Event:
+        self.failure = error
+        return Event.DISK_REFUSED
 
     # -- BACKING_OFF ---------------------------------------------------------------------------------------------------
 
@@ -212,16 +260,17 @@ class Transfer:
     # -- VERIFYING -----------------------------------------------------------------------------------------------------
 
     async def _verifying(self) -> Event:
-        file = self.file
+        file, workspace = self.file, self.shop.workspace
         header = None
         try:
             if file.kind is Kind.MOVIE or movies.is_readable(file.path):
                 header = await in_thread(movies.check, self._part_path, file.path)
+            # Here, where a stop need not wait for it: what remains for the registry's one step is quick.
+            await in_thread(workspace.sync, workspace.file_at(self._part_path))
         except movies.WrongFile as error:
             return await self._wrong(error)
         except StorageError as error:
-            self.failure = error
-            return Event.DISK_REFUSED
+            return self._refused_by_disk(error)
         self._verified = Verified(
             path=file.path,
             kind=file.kind,
@@ -236,18 +285,20 @@ class Transfer:
     async def _wrong(self, error: movies.WrongFile) -> Event:
         """Fetch it afresh once; what is wrong in the same way twice, or in many ways, is rejected."""
         reason, self.failure = str(error), error
-        confirmed = reason in self._doubts or len(self._doubts) + 1 >= self.shop.policy.attempts
+        is_confirmed = reason in self._doubts or len(self._doubts) + 1 >= self.shop.policy.attempts
         self._doubts.append(reason)
+        if is_confirmed and self.is_restored:
+            return self._given_up(error)
         try:
-            if not confirmed:
+            if not is_confirmed:
+                self._begin_afresh()
                 await in_thread(self.shop.journal.drop_part, self.file.path)
                 return Event.DOUBTFUL
             await to_the_end_in_thread(
                 self.shop.registry.reject, self.file.path, self._part_path, reason, self.size_bytes, self._sha256
             )
         except StorageError as refusal:
-            self.failure = refusal
-            return Event.DISK_REFUSED
+            return self._refused_by_disk(refusal)
         self.shop.observers.emit(FileRejected, path=self.file.path, reason=reason)
         return Event.WRONG
 
@@ -263,9 +314,10 @@ class Transfer:
                 )
                 return Event.RECORDED
             movie = await to_the_end_in_thread(registry.register, verified, self._part_path)
+        except OtherFile as error:
+            return self._given_up(error)
         except StorageError as error:
-            self.failure = error
-            return Event.DISK_REFUSED
+            return self._refused_by_disk(error)
         if movie is not None:
             self.shop.observers.emit(MovieRegistered, movie=movie.number, path=movie.path, bytes=movie.size_bytes)
         else:

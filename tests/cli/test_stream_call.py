@@ -194,6 +194,32 @@ def test_what_is_said_when_going_on_replaces_what_was_said_at_first(
     assert streams.settings == attrs.evolve(kept, until=Criteria(size_bytes=10**9))
 
 
+@pytest.mark.parametrize(
+    ("options", "until"),
+    [
+        (["--limit", "all"], Criteria(time_s=60.0)),
+        (["--until", "none"], Criteria()),
+        (["--until", " none "], Criteria()),
+        (["--until", "none", "--limit", "20"], Criteria(count=20)),
+        (["--until", "size=1GB", "--limit", "all"], Criteria(size_bytes=10**9)),
+        (["--until", "none", "--limit", "all"], Criteria()),
+    ],
+    ids=str,
+)
+def test_a_limit_that_was_kept_can_be_taken_back(
+    command: Command, work: Path, streams: Streams, options: list[str], until: Criteria
+) -> None:
+    kept = holding(work / "out", jobs=7, until=Criteria(count=9, time_s=60.0))
+    ran = command("stream", "--resume", "out", *options)
+    assert ran.code == 0, ran
+    assert streams.settings == attrs.evolve(kept, until=until)
+
+
+def test_no_limit_can_be_said_from_the_beginning(command: Command, streams: Streams) -> None:
+    assert command("stream", "10200", "--limit", "all", "--until", "none").code == 0
+    assert streams.settings == Settings(accession="10200")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Wrong calls
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,7 +227,9 @@ def test_what_is_said_when_going_on_replaces_what_was_said_at_first(
 WRONG = {
     "nothing": ([], "ENTRY: is required: the entry's number"),
     "no entry": (["lyso.toml"], "ENTRY = "),
-    "a negative limit": (["10200", "--limit", "0"], "--limit = 0: must be at least 1 movie"),
+    "a negative limit": (["10200", "--limit", "-1"], "--limit = -1: must be a whole number of movies, 1 or more, or all"),
+    "a limit of nothing": (["10200", "--limit", "0"], "--limit = 0: must be a whole number"),
+    "a limit beyond all limits": (["10200", "--limit", "9" * 5000], "must be a whole number"),
     "an unknown criterion": (["10200", "--until", "movies=5"], "--until = movies=5: "),
     "no criterion": (["10200", "--until", ""], "--until"),
     "no jobs": (["10200", "--jobs", "0"], "--jobs = 0: must be 1 to 32"),
@@ -218,7 +246,8 @@ WRONG = {
     "nowhere to go on": (["--resume"], "ENTRY: is required"),
     "two directories": (["--resume", "a", "--out", "b"], "--resume = a: names another directory than --out = b"),
     "an option that is none": (["10200", "--fast"], "No such option"),
-    "no number": (["10200", "--limit", "many"], "--limit"),
+    "no number": (["10200", "--limit", "many"], "--limit = many: must be a whole number of movies, 1 or more, or all"),
+    "none and something": (["10200", "--until", "none,count=5"], "--until = none: must be count=N, "),
 }
 
 
@@ -318,6 +347,20 @@ def test_of_many_errors_the_first_are_told(command: Command, streams: Streams) -
     ran = command("stream", "10200", "--json")
     assert len(ran.json["errors"]) == 20
     assert ran.err.splitlines() == [f"fsmcollect: error {n}" for n in range(12)] + ["fsmcollect: and 8 more"]
+
+
+def test_where_nothing_has_been_shown_notices_are_told_at_the_end(command: Command, streams: Streams) -> None:
+    notices = ("4 movies are listed, the entry says 5", "the time of 60 s \x1bis up")
+    streams.result = attrs.evolve(RESULT, notices=notices, errors=("data/x.mrc is set aside",))
+    ran = command("stream", "10200", "--json")
+    assert ran.json["outcome"] == "done"
+    assert ran.err == (
+        "fsmcollect: note: 4 movies are listed, the entry says 5\n"
+        "fsmcollect: note: the time of 60 s ?is up\n"
+        "fsmcollect: data/x.mrc is set aside\n"
+    )
+    ran = command("stream", "10200")
+    assert ran.err == "fsmcollect: data/x.mrc is set aside\n", "lines or bars have told them when they came"
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(Outcome.FAILED, 1), (Outcome.ABORTED, 3)])

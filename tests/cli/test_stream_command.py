@@ -145,6 +145,32 @@ def test_a_rejected_movie_is_told_and_is_no_failure(command: Command, work: Path
     assert len(movies(work / "out")) == 3
 
 
+@pytest.mark.parametrize("how", ["lines", "json", "terminal"])
+def test_what_a_person_should_know_is_told_once(command: Command, work: Path, how: str) -> None:
+    note = "note: 9 movies were asked for, there are 4"
+    with serving() as served:
+        options = ["stream", "10200", *served.urls, "--limit", "9", "--out", "out"]
+        if how == "terminal":
+            lines = lines_of(Terminal("-m", "fsmcollect", *options[:-1], work / "out", columns=90).ended())
+        else:
+            ran = command(*options, *(["--json"] if how == "json" else []))
+            lines = ran.err.splitlines()
+    told = [line for line in lines if note in line]
+    assert len(told) == 1, lines
+    assert told[0] == {"json": f"fsmcollect: {note}", "terminal": note}.get(how, told[0])
+
+
+def test_a_resumed_stream_counts_what_was_registered_and_what_was_rejected(command: Command, work: Path) -> None:
+    faults = [Fault.parse(f"corrupt:*00000{number}*:always") for number in (1, 3)]
+    with serving(movies=7, faults=faults) as served:
+        options = ("--out", "out", "--jobs", "1")
+        assert command("stream", "10200", *served.urls, *options, "--limit", "3", "--json").json["rejected"] == 2
+        ran = command("stream", "--resume", "out", "--limit", "all")
+    assert "7 movies, about 3.7 MB, and 1 gain reference or defect map; already 3 registered and 2 rejected" in ran.err
+    assert "movies      5 registered" in ran.out
+    assert "rejected    2: see out/rejected\n" in ran.out
+
+
 def test_an_entry_that_is_not_there(command: Command, work: Path) -> None:
     with serving() as served:
         ran = command("stream", "4711", *served.urls, "--json")
@@ -161,6 +187,16 @@ def test_no_network(command: Command, work: Path, monkeypatch: pytest.MonkeyPatc
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("fsmcollect: http://127.0.0.1:9/api/")
     assert list(work.iterdir()) == []
+
+
+def test_a_dry_run_says_that_it_asks_again(command: Command, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "Policy", lambda: Policy(attempts_of_requests=2, first_wait_s=0.01))
+    urls = ["--api-url", "http://127.0.0.1:9/api/", "--data-url", "http://127.0.0.1:9/data/"]
+    ran = command("stream", "10200", *urls, "--dry-run")
+    again, failed = ran.err.splitlines()
+    assert again.endswith("; again in 0.0 s")
+    assert again.count("http://127.0.0.1:9/api/") == 1
+    assert failed.startswith("fsmcollect: http://127.0.0.1:9/api/")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -223,7 +259,7 @@ def test_a_dry_run_into_a_directory_that_will_not_do(command: Command, work: Pat
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_closes_the_sets_and_says_how_to_go_on(work: Path, number: signal.Signals) -> None:
     with serving(movies=12, bandwidth_bytes_per_s=1.5e6) as served:
         running = Running("stream", "10200", *served.urls, "--out", "my out", cwd=work)
@@ -240,6 +276,33 @@ def test_a_signal_closes_the_sets_and_says_how_to_go_on(work: Path, number: sign
         again = run("stream", "--resume", "my out", "--json", cwd=work)
         assert (again.code, again.json["outcome"], again.json["registered"]) == (0, "done", 12)
         check_whole(work / "my out", served.archive, 12)
+
+
+def test_who_asked_for_no_hangup_has_none(work: Path) -> None:
+    """As ``nohup fsmcollect stream ...``."""
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(movies=6, bandwidth_bytes_per_s=1.5e6) as served:
+            running = Running("stream", "10200", *served.urls, "--out", "out", cwd=work)
+            running.until("movie 2 of 6")
+            running.send(signal.SIGHUP)
+            assert running.ended().code == 0
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+    assert len(movies(work / "out")) == 6
+
+
+def test_a_terminal_that_is_closed_closes_the_sets(work: Path) -> None:
+    out = work / "out"
+    with serving(movies=12, bandwidth_bytes_per_s=1.5e6) as served:
+        terminal = Terminal("-m", "fsmcollect", "stream", "10200", *served.urls, "--out", out, columns=90)
+        terminal.until(r"\b[1-9] registered")
+        os.close(terminal.master)
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.process.wait(60) in (1, 3), "nobody is left to be told"
+        have = len(movies(out))
+        assert 1 <= have < 12
+        check_whole(out, served.archive, have)
 
 
 def test_a_signal_while_the_first_answer_is_waited_for(work: Path) -> None:

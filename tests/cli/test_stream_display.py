@@ -138,10 +138,17 @@ def test_the_criterion_that_ends_it_first_counts() -> None:
 
 
 def test_a_resumed_stream_begins_where_it_was() -> None:
-    tally = told(listed(settled=4, settled_bytes=400))
-    assert (tally.fraction, tally.registered, tally.bytes_here) == (0.4, 4, 400)
-    tally.note(at(MovieRegistered, movie=4, path=PATH, bytes=100))  # one of the four had been rejected
-    assert (tally.fraction, tally.registered) == (0.5, 4)
+    tally = told(listed(registered=3, rejected=2, registered_bytes=300))
+    assert (tally.fraction, tally.registered, tally.rejected, tally.bytes_here) == (0.5, 3, 2, 300)
+    tally.note(at(MovieRegistered, movie=4, path=PATH, bytes=100))
+    assert (tally.fraction, tally.registered, tally.rejected) == (0.6, 4, 2)
+    tally.note(at(FileRejected, path=PATH, reason="no"))
+    assert (tally.fraction, tally.registered, tally.rejected) == (0.7, 4, 3)
+
+
+def test_what_was_rejected_before_is_not_counted_against_a_limit() -> None:
+    assert told(listed(registered=1, rejected=3, limit_movies=5)).fraction == 0.4
+    assert told(listed(registered=3, rejected=1, limit_movies=5)).fraction == 0.6
 
 
 def test_every_end_of_a_file_takes_it_off_the_display() -> None:
@@ -204,7 +211,10 @@ def test_the_sentences() -> None:
     tally = told(listed(limit_movies=5))
     said = {
         "3 movies, about 300 bytes, and 1 gain reference or defect map": listed(3),
-        "1 movie, about 100 bytes, and 1 gain reference or defect map; 1 of them settled already": listed(1, settled=1),
+        "5 movies, about 500 bytes, and 1 gain reference or defect map; already 3 registered and 2 rejected": (
+            listed(5, registered=3, rejected=2)
+        ),
+        "2 movies, about 200 bytes, and 1 gain reference or defect map; already 1 rejected": listed(2, rejected=1),
         "EMPIAR-1: a ?title": at(EntryDescribed, entry="EMPIAR-1", title="a \x1btitle"),
         "holding (hold)": at(Moved, machine="stream", source="STREAMING", event="HOLD", dest="HOLDING"),
         f"movie 2 of 5: {PATH}, 5.0 MB": at(MovieRegistered, movie=2, path=PATH, bytes=5_000_000),
@@ -250,6 +260,7 @@ with following(jobs) as tell:
         if first == 6:
             say(e.FileRetried, path=paths[0], reason="the server fell silent", wait_s=1.5)
             say(e.FileRejected, path="data/x.mrc", reason="it is no movie")
+            say(e.Noticed, message="the count disagrees")
             while not pause.exists():
                 time.sleep(0.01)
         for n, path in enumerate(paths, first + 1):
@@ -334,7 +345,7 @@ def test_the_bars_fit_and_end_with_the_outcome(show: Path, tmp_path: Path, colum
 def test_what_a_person_should_know_stands_above_the_bars_once(show: Path, tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     lines = lines_of(Terminal(show, "3", tmp_path / "go", columns=120).ended())
-    for said in ("EMPIAR-10200: Synthetic", "rejected: data/x.mrc: it is no movie"):
+    for said in ("EMPIAR-10200: Synthetic", "rejected: data/x.mrc: it is no movie", "note: the count disagrees"):
         assert lines.count(said) == 1
     assert sum(line.endswith("fell silent; again in 1.5 s") for line in lines) == 1
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsmcollect.errors import InvalidRequest
-from fsmcollect.stream.entry import Entry, EntryError, Imageset, accession, read_entry, summary
+from fsmcollect.stream.entry import Entry, EntryError, Imageset, NoDescription, accession, read_entry, summary
 from fsmcollect.stream.paths import check_path
 
 #: An imageset as the archive writes it, oddities included: dimensions as text, what is absent as null or "".
@@ -351,6 +351,27 @@ def test_a_page_is_told_from_a_description() -> None:
 )
 def test_what_is_no_json_is_told_with_its_place(data: bytes, reason: str) -> None:
     assert refused(data) == f": the archive's description is no JSON: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("data", "is_final"),
+    [
+        (b"<html>maintenance</html>", False),
+        (b"maintenance", False),
+        (b"", False),
+        (b'{"EMPIAR-10200": {"ti', False),
+        (b"\xff", False),
+        (b"[" * 1_000_000, True),
+        (b'{"EMPIAR-10200": {"a": ' + b"9" * 5000 + b"}}", True),
+        (b"{}", True),
+        (b'{"EMPIAR-10201": {}}', True),
+        (b'{"EMPIAR-10200": {"status": "OBS"}}', True),
+    ],
+)
+def test_what_may_be_a_description_the_next_time_is_told_from_what_will_not(data: bytes, is_final: bool) -> None:
+    with pytest.raises(EntryError) as refusal:
+        read_entry(data, "10200")
+    assert isinstance(refusal.value, NoDescription) is not is_final
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ _OUTPUTS: Mapping[str, type[Scipion | Relion | JsonLines]] = {
 class Holdings:
     """The directory of one stream, locked for this process until `close`. Synchronous: for a worker thread."""
 
+    #: As they were asked for, with every output that the stream was begun with.
+    settings: Settings
     workspace: Workspace
     journal: Journal
     registry: Registry
@@ -57,7 +59,7 @@ class Holdings:
                 if journal.accession != settings.accession:
                     allowed = f"the stream in {directory} is of EMPIAR-{journal.accession}"
                     raise InvalidRequest([Problem(field="ENTRY", value=settings.accession, allowed=allowed)])
-                journal.keep_settings(settings.to_dict())
+                settings = settings.going_on_from(Settings.from_dict(journal.settings))
                 outputs = [_OUTPUTS[name](workspace.directory) for name in settings.outputs]
                 gains = functools.partial(_gains_of, journal)
                 checksums = [Checksums(workspace.directory, gains)] if settings.checksum else []
@@ -70,11 +72,16 @@ class Holdings:
             raise
         every: list[Output] = [*outputs, *checksums]
         return cls(
+            settings=settings,
             workspace=workspace,
             journal=journal,
             registry=registry,
             outputs={output.name: output.path for output in every},
         )
+
+    def keep_settings(self) -> None:
+        """A resume goes on with these settings: the entry has been found to fit them."""
+        self.journal.keep_settings(self.settings.to_dict())
 
     def close(self) -> None:
         """Let go of the journal and the lock."""

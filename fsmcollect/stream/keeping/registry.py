@@ -36,6 +36,10 @@ _SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 Args = TypeVarTuple("Args")
 
 
+class OtherFile(StorageError):
+    """What is to take the place of a lost movie is another file than the one that was registered."""
+
+
 class StreamClosed(FsmCollectError):
     """The stream's sets are closed: a thread that nobody waits for any more came too late, and did nothing."""
 
@@ -228,8 +232,10 @@ class Registry:
 
         Raises
         ------
+        OtherFile
+            It is another file than the one that was registered; its partial file stays as it is.
         StorageError
-            It is another file than the one that was registered (its partial file stays as it is), or the disk refused.
+            The disk refused.
         """
         file, source = self._places(Kind.MOVIE, path, part)
         synced = self._synced(source, size_bytes)
@@ -252,6 +258,24 @@ class Registry:
                 self._settle()
             self.missing.remove(movie)
             return movie
+
+    def show(self) -> None:
+        """Let readers see what an output holds back for its pace. Call it now and then, also when nothing arrives.
+
+        Raises
+        ------
+        StorageError
+            An output refused; it is made whole with the next movie or at the close.
+        """
+        with self._lock:
+            if self._facts is None or self._closing or self._behind:
+                return
+            for index, output in enumerate(self._outputs):
+                try:
+                    output.show()
+                except StorageError:
+                    self._behind.add(index)
+                    raise
 
     # --------------------------------------------------------------------------------------------------------- ending
 
@@ -394,8 +418,8 @@ def _attempt(failures: list[str], work: Callable[[*Args], object], *args: *Args)
     return True
 
 
-def _lost(movie: Movie, now: str) -> StorageError:
-    return StorageError(
+def _lost(movie: Movie, now: str) -> OtherFile:
+    return OtherFile(
         f"{movie.file} is gone, and what the archive has now is not what was registered: registered were "
         f"{movie.size_bytes} bytes, SHA-256 {movie.sha256 or 'unknown'}; now {now}. Put the file back, or begin again "
         "in another directory"

@@ -35,10 +35,6 @@ class Chosen:
         In natural order of their paths, 2 before 10; those that ``--pattern`` and ``--exclude`` leave.
     gains : tuple of RemoteFile
         Gain references and defect maps.
-    archives : tuple of RemoteFile
-        Told of, never opened.
-    others : int
-        How many more files are there: metadata, notes, other formats.
     notices : tuple of str
         What a person should know, a sentence each.
     found : mapping of int to int
@@ -47,8 +43,6 @@ class Chosen:
 
     movies: tuple[RemoteFile, ...] = ()
     gains: tuple[RemoteFile, ...] = ()
-    archives: tuple[RemoteFile, ...] = ()
-    others: int = 0
     notices: tuple[str, ...] = ()
     found: Mapping[int, int] = attrs.field(factory=dict[int, int])
 
@@ -136,11 +130,6 @@ def folders(entry: Entry, chosen: Sequence[int]) -> list[tuple[str, int]]:
     ]
 
 
-def belongs(path: str, entry: Entry, chosen: Sequence[int]) -> int | None:
-    """The chosen imageset that a file is of: that with the deepest directory around it, if it is a chosen one."""
-    return _owner(path.rpartition("/")[0], _owners(entry, chosen))
-
-
 def _owners(entry: Entry, chosen: Sequence[int]) -> dict[str, int | None]:
     """Whose each imageset's directory is: of several with the same, the first chosen one's."""
     owners: dict[str, int | None] = {imageset.directory: None for imageset in entry.imagesets}
@@ -150,6 +139,7 @@ def _owners(entry: Entry, chosen: Sequence[int]) -> dict[str, int | None]:
 
 
 def _owner(folder: str, owners: Mapping[str, int | None]) -> int | None:
+    """The chosen imageset that a folder's files are of: that of the deepest directory around it, if it is chosen."""
     while folder:
         if folder in owners:
             return owners[folder]
@@ -235,8 +225,6 @@ def choose(
     return Chosen(
         movies=wanted,
         gains=_sorted(file for found in sets.values() for file in found.gains),
-        archives=archives,
-        others=sum(found.others.total() for found in sets.values()),
         notices=tuple(notices),
         found=dict(Counter(file.imageset for file in movies)),
     )

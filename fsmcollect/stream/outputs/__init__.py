@@ -44,6 +44,10 @@ class Output(Protocol):
         """Add the next movie; readers may see it from now on (or from the next renewal of the file on)."""
         ...
 
+    def show(self) -> None:
+        """Let readers see what is held back, if it is time; an output that holds nothing back has nothing to do."""
+        ...
+
     def close(self, outcome: str) -> None:
         """Show every movie and say that no more will come; durable when it returns. May be repeated.
 

@@ -38,6 +38,9 @@ class Checksums:
         if movie.sha256 is not None:
             self._lines.append(_line(movie.file, movie.sha256))
 
+    def show(self) -> None:
+        """Every movie can be seen at once."""
+
     def close(self, outcome: str) -> None:
         if not self._lines.is_closed:
             self._lines.close()

@@ -38,6 +38,9 @@ class JsonLines:
         self._lines.append(_line(movie))
         self._movies += 1
 
+    def show(self) -> None:
+        """Every movie can be seen at once."""
+
     def close(self, outcome: str) -> None:
         if not self._lines.is_closed:
             self._lines.close(_encoded({"closed": True, "movies": self._movies, "outcome": outcome}))

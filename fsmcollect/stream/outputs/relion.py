@@ -52,6 +52,8 @@ class Relion:
         #: The rows of the movies as they are written.
         self._rows = bytearray()
         self._is_open = self._is_closed = False
+        #: Movies were added since the file was written.
+        self._is_behind = False
         self._renew_at_s = 0.0
 
     def open(self, facts: SetFacts, movies: Sequence[Movie]) -> None:
@@ -73,7 +75,11 @@ class Relion:
         if not self._rows:
             self._groups = {movie.pixel_size_a: 1}
         self._add(movie)
-        if self._clock() >= self._renew_at_s:
+        self._is_behind = True
+        self.show()
+
+    def show(self) -> None:
+        if self._is_behind and self._is_open and self._clock() >= self._renew_at_s:
             self._write()
 
     def close(self, outcome: str) -> None:
@@ -103,6 +109,7 @@ class Relion:
 
     def _write(self) -> None:
         begun_s = self._clock()
+        self._is_behind = False
         with replacing(self.path) as sink:
             sink.write(_optics_table(self._optics, self._groups).encode())
             sink.write(_table_head("movies", ["_rlnMicrographMovieName", "_rlnOpticsGroup"]).encode())

@@ -132,6 +132,9 @@ class Scipion:
         with self._storing():
             self._commit(self._opened(), changes)
 
+    def show(self) -> None:
+        """Every movie can be seen at once."""
+
     def close(self, outcome: str) -> None:
         if self._is_closed:
             return

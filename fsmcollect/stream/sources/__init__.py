@@ -70,9 +70,9 @@ class Source(Protocol):
         NotThere
             There is no such folder.
         SourceError
-            It could not be listed.
+            It could not be listed, or the answer is not a listing: a page of maintenance, say.
         Refused
-            The answer is not a listing.
+            The answer is larger than any listing.
         """
         ...
 
@@ -83,7 +83,8 @@ class Source(Protocol):
     async def download(self, path: str, remote: Remote, offset: int, sink: Sink) -> None:
         """Hand bytes `offset` to `remote.size_bytes` to the sink, in order; return when all have arrived.
 
-        Cancelling it leaves the sink with what has been handed over.
+        `offset` is 0, or less than the size: who has all bytes has nothing to ask for. Without a validator it begins at
+        byte 0 whatever is asked. Cancelling it leaves the sink with what has been handed over.
 
         Raises
         ------

@@ -60,9 +60,20 @@ class Answer:
 
     @property
     def validator(self) -> str | None:
-        """A strong ETag, else Last-Modified: a weak ETag ("W/...") may stay while bytes change."""
+        """A strong ETag, else a Last-Modified that is strong; None where there is neither.
+
+        A weak ETag ("W/...") may stay while bytes change. So may a date of the very second of the answer, or of a time
+        to come: the file may be written again within that second (RFC 9110, section 8.8.2.2). A server without a clock
+        (no Date) is taken at its word.
+        """
         etag = self.header("etag") or ""
-        return etag if etag.startswith('"') else self.header("last-modified")
+        if etag.startswith('"'):
+            return etag
+        text = self.header("last-modified") or ""
+        changed, now = _date(text), _date(self.header("date") or "")
+        if changed is None or (now is not None and (now - changed).total_seconds() < 1):
+            return None
+        return text
 
     @property
     def is_page(self) -> bool:

@@ -26,7 +26,7 @@ import trio
 
 from fsmcollect.stream.paths import check_name, check_path
 from fsmcollect.stream.sources import REFUSED_KEPT, Changed, NotThere, Refused, Sink, SourceError
-from fsmcollect.stream.sources.network import Flow
+from fsmcollect.stream.sources.network import Flow, unused_proxy
 from fsmcollect.stream.values import Listed, Remote
 
 T = TypeVar("T")
@@ -116,14 +116,11 @@ class FtpSource:
     async def download(self, path: str, remote: Remote, offset: int, sink: Sink) -> None:
         where = self._path(path)
         size_bytes = remote.size_bytes
-        if remote.validator is None or offset > size_bytes:
+        if remote.validator is None:
             offset = 0
         async with self._session(where) as session:
             if (now := await session.run(session.describe, where)) != remote:
                 raise Changed(f"{session.where} has changed: {now} instead of {remote}")
-            if 0 < offset == size_bytes:
-                await sink.begin(offset)
-                return
             position = await session.run(session.open, where, offset)
             await sink.begin(position)
             flow = Flow(stall_s=self._stall_s)
@@ -357,8 +354,11 @@ class _Session:
                 f"{self.where} " + ("has fallen silent" if isinstance(error, OSError) else "was cut off")
             )
         if isinstance(error, OSError):
-            reached = "was cut off" if self._ftp.sock is not None else "cannot be reached"
-            return SourceError(f"{self.where} {reached}: {error.strerror or error}")
+            if self._ftp.sock is not None:
+                return SourceError(f"{self.where} was cut off: {error.strerror or error}")
+            hint = unused_proxy(self.where)
+            said = f"{self.where} cannot be reached: {error.strerror or error}"
+            return SourceError(f"{said} ({hint})" if hint else said)
         return SourceError(f"{self.where}: the server does not speak FTP as it should ({said})")
 
 

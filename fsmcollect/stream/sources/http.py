@@ -24,8 +24,8 @@ import trio
 from fsmcollect import __version__
 from fsmcollect.stream.sources import REFUSED_KEPT, Changed, Refused, Sink, SourceError
 from fsmcollect.stream.sources.answers import Answer, check, in_words, shown
-from fsmcollect.stream.sources.index import IndexParser
-from fsmcollect.stream.sources.network import Flow, Transport
+from fsmcollect.stream.sources.index import IndexParser, NoListing, TooManyNames
+from fsmcollect.stream.sources.network import Flow, Transport, unused_proxy
 from fsmcollect.stream.values import Listed, Remote
 
 MAX_REDIRECTS = 5
@@ -59,6 +59,7 @@ class Http:
         self, jobs: int = 4, network: httpcore.AsyncNetworkBackend | None = None, stall_s: float = 30.0
     ) -> None:
         self._transport = Transport(network)
+        self._is_in_memory = network is not None
         self._places = trio.Semaphore(jobs + 2)
         self._stall_s = stall_s
 
@@ -72,6 +73,10 @@ class Http:
         traceback: TracebackType | None = None,
     ) -> None:
         await self._transport.__aexit__(kind, error, traceback)
+
+    def unused_proxy(self, url: str) -> str | None:
+        """What a person behind a proxy should know, in words; None where there is none, or no network."""
+        return None if self._is_in_memory else unused_proxy(url)
 
     async def read(self, url: str, max_bytes: int) -> bytes:
         """A whole small document.
@@ -142,6 +147,9 @@ class Http:
             raise SourceError(f"{shown(url)} has not answered within {limit_s:g} s") from error
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise Refused(f"{shown(url)} cannot be asked: {error}") from error
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            hint = self.unused_proxy(str(url))
+            raise SourceError(f"{shown(url)} {in_words(error)}{f' ({hint})' if hint else ''}") from error
         except httpx.TransportError as error:
             raise SourceError(f"{shown(url)} {in_words(error)}") from error
 
@@ -167,19 +175,18 @@ class HttpSource:
         parser = IndexParser()
         size_bytes = 0
         async with self._http.ask(self._url(path) + "/" if path else self._base) as answer:
-            while block := await answer.block():
-                size_bytes += len(block)
-                if size_bytes > MAX_INDEX_BYTES:
-                    raise Refused(f"{answer.url} is larger than {MAX_INDEX_BYTES:,} bytes: no folder's listing is")
-                try:
+            try:
+                while block := await answer.block():
+                    size_bytes += len(block)
+                    if size_bytes > MAX_INDEX_BYTES:
+                        raise Refused(f"{answer.url} is larger than {MAX_INDEX_BYTES:,} bytes: no folder's listing is")
                     for start in range(0, len(block), _INDEX_PIECE_BYTES):
                         parser.feed(bytes(block[start : start + _INDEX_PIECE_BYTES]))
                         await trio.lowlevel.checkpoint()
-                except ValueError as error:
-                    raise Refused(f"{answer.url} {error}") from error
-            try:
                 rows = parser.close()
-            except ValueError as error:
+            except NoListing as error:
+                raise SourceError(f"{answer.url} {error}") from error
+            except TooManyNames as error:
                 raise Refused(f"{answer.url} {error}") from error
         for name, reason in list(parser.refused.items())[: REFUSED_KEPT - len(self.refused)]:
             self.refused[f"{path}/{name}" if path else name] = reason
@@ -205,13 +212,8 @@ class HttpSource:
 
     async def download(self, path: str, remote: Remote, offset: int, sink: Sink) -> None:
         size_bytes = remote.size_bytes
-        if remote.validator is None or offset > size_bytes:
+        if remote.validator is None:
             offset = 0
-        if 0 < offset == size_bytes:
-            if (now := await self.head(path)) != remote:
-                raise Changed(f"{shown(httpx.URL(self._url(path)))} has changed: {now} instead of {remote}")
-            await sink.begin(offset)
-            return
         headers = {"Range": f"bytes={offset}-", "If-Range": str(remote.validator)} if offset else {}
         async with self._http.ask(self._url(path), headers=headers, wanted=_DATA) as answer:
             _refuse_page(answer, path)
@@ -276,7 +278,9 @@ def _changed(answer: Answer, how: str) -> NoReturn:
 
 
 def _refuse_page(answer: Answer, path: str) -> None:
-    if answer.is_page and not path.lower().endswith(_PAGES):
+    # With 416, as with any refusal, a page says in words what the status says.
+    is_data = answer.status != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    if is_data and answer.is_page and not path.lower().endswith(_PAGES):
         raise SourceError(f"{answer.url} answers with a page instead of data")
 
 

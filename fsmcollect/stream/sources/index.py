@@ -45,6 +45,14 @@ _SIZE = re.compile(
 _UNITS = {unit: 1 << (10 * power) for power, unit in enumerate("KMGTP", start=1)}
 
 
+class NoListing(Exception):
+    """The page is not one of a folder: of maintenance, of a login. The next one may be."""
+
+
+class TooManyNames(Exception):
+    """The page is that of no entry."""
+
+
 class IndexParser:
     """Feed it a page as it comes; `close` has what it names.
 
@@ -71,22 +79,16 @@ class IndexParser:
 
         Raises
         ------
-        ValueError
-            It is not a listing; the message goes on where its URL has been named.
+        NoListing, TooManyNames
+            The message goes on where its URL has been named.
         """
         self._read(self._decoder.decode(data), is_last=False)
 
     def close(self) -> list[Listed]:
-        """What the page names, in its order; every name once.
-
-        Raises
-        ------
-        ValueError
-            It is not a listing.
-        """
+        """What the page names, in its order; every name once. Raises as `feed`."""
         self._read(self._decoder.decode(b"", final=True), is_last=True)
         if not self._rows and not self.refused and _TITLE.search(self._head) is None:
-            raise ValueError("is not a listing of a folder")
+            raise NoListing("is not a listing of a folder")
         return list(self._rows.values())
 
     def _read(self, text: str, *, is_last: bool) -> None:
@@ -98,7 +100,7 @@ class IndexParser:
             tag = _REST_OF_TAG.match(text, link.end())
             if tag is None:
                 if len(text) - link.start() > _MAX_TAG_CHARS:
-                    raise ValueError("is not a listing of a folder: a tag in it does not end")
+                    raise NoListing("is not a listing of a folder: a tag in it does not end")
                 break
             following = _LINK.search(text, tag.end())
             end = min(tag.end() + _MAX_ROW_CHARS, len(text) if following is None else following.start())
@@ -123,7 +125,7 @@ class IndexParser:
                 self.refused[repr(name[:100])] = reason
             return
         if len(self._rows) >= MAX_NAMES:
-            raise ValueError(f"names more than {MAX_NAMES:,} files: no folder of an entry does")
+            raise TooManyNames(f"names more than {MAX_NAMES:,} files: no folder of an entry does")
         size_bytes = about_bytes = None
         # The name is shown in the link's own text, and may look like a date and a size itself.
         if not is_folder and (size := _SIZE.search(text, max(begin, text.find("</", begin, end)), end)) is not None:

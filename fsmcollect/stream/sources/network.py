@@ -10,11 +10,14 @@ TLS, or one in memory).
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import ssl
+import urllib.request
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Protocol, cast
+from urllib.parse import urlsplit
 
 import attrs
 import h11
@@ -369,6 +372,29 @@ class Flow:
 
     def __str__(self) -> str:
         return f"fewer than {TRICKLE_BYTES >> 10} KiB in {2 * self.stall_s:g} s"
+
+
+def unused_proxy(url: str) -> str | None:
+    """What a person behind a proxy should know who asks for this URL, in words; None where no proxy is set for it."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return None
+    proxies = urllib.request.getproxies()
+    name = next((name for name in (parts.scheme, "all") if name in proxies), None)
+    # Nobody needs a proxy to reach their own machine, though few list it in NO_PROXY.
+    if name is None or _is_own(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    # Its address may hold a password: only its name is told.
+    return f"{name.upper()}_PROXY is set and is not used: connections go straight to the archive"
+
+
+def _is_own(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _as_httpx(error: Exception) -> httpx.TransportError:

@@ -234,7 +234,7 @@ async def test_a_server_that_tells_no_size_is_refused(tree: Path) -> None:
 # -- fetching ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("offset", [0, 1, 1 << 20, SIZE - 1, SIZE])
+@pytest.mark.parametrize("offset", [0, 1, 1 << 20, SIZE - 1])
 async def test_a_file_comes_whole_from_wherever_it_stopped(server: Ftp, offset: int) -> None:
     sink = await fetched(server, offset=offset)
     assert bytes(sink.data) == DATA
@@ -246,13 +246,6 @@ async def test_an_empty_file_comes(server: Ftp) -> None:
     await source.download("empty/x/y", await source.head("empty/x/y"), 0, sink)
     await source.aclose()
     assert (bytes(sink.data), sink.begun) == (b"", [0])
-
-
-async def test_more_than_the_file_has_is_begun_afresh(server: Ftp) -> None:
-    source, sink = source_of(server), Sink(bytearray(DATA + b"more"))
-    await source.download(PATH, await source.head(PATH), SIZE + 4, sink)
-    await source.aclose()
-    assert (bytes(sink.data), sink.begun) == (DATA, [0])
 
 
 async def test_a_server_that_cannot_go_on_begins_afresh(tree: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from email.utils import format_datetime
 
+import httpcore
 import pytest
 import trio
 from hypothesis import example, given
@@ -16,6 +17,7 @@ from trio.testing import MockClock
 from fsmcollect import __version__
 from fsmcollect.stream.sources import Changed, NotThere, Refused, SourceError
 from fsmcollect.stream.sources.http import MAX_REDIRECTS, Http, HttpSource
+from fsmcollect.stream.sources.network import unused_proxy
 from fsmcollect.stream.values import Listed, Remote
 from tests.stream.sources.scripted import (
     ETAG,
@@ -132,11 +134,20 @@ async def test_unsafe_names_in_listings_are_kept_for_telling() -> None:
 
 
 @pytest.mark.parametrize("page", [b"<h1>We are moving house</h1>", b"{}", b"", b"<a" + b" " * 100_000])
-async def test_a_page_that_is_no_listing_is_refused(page: bytes) -> None:
+async def test_a_page_that_is_no_listing_may_be_one_the_next_time(page: bytes) -> None:
     async with scene(ok(page)) as there:
-        with pytest.raises(Refused, match="is not a listing of a folder") as caught:
+        with pytest.raises(SourceError, match="is not a listing of a folder") as caught:
             await there.source.folder("data")
+    assert caught.type is SourceError
     assert "http://archive.test/10200/data/" in in_words(caught.value)
+
+
+async def test_a_listing_of_more_names_than_any_folder_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fsmcollect.stream.sources.index.MAX_NAMES", 2)
+    async with scene(ok(b"<a href='a'>a</a><a href='b'>b</a><a href='c'>c</a>")) as there:
+        with pytest.raises(Refused, match="names more than 2 files") as caught:
+            await there.source.folder("data")
+    in_words(caught.value)
 
 
 async def test_a_listing_that_ends_early_is_no_listing() -> None:
@@ -172,6 +183,33 @@ async def test_the_validator_is_a_strong_etag_or_else_the_date(headers: dict[str
     assert there.server.asked[0].method == "HEAD"
 
 
+@pytest.mark.parametrize(
+    "date, validator",
+    [
+        ("Fri, 20 Nov 2026 12:45:01 GMT", MODIFIED),
+        ("Fri, 20 Nov 2026 12:45:00 GMT", None),
+        ("Fri, 20 Nov 2026 12:44:59 GMT", None),
+        ("whenever", MODIFIED),
+        (None, MODIFIED),
+    ],
+)
+async def test_a_date_of_the_very_second_is_no_validator(date: str | None, validator: str | None) -> None:
+    """Within that second the file may have been written once more."""
+    async with scene(head(200, content_length=7, last_modified=MODIFIED, date=date)) as there:
+        assert await there.source.head(PATH) == Remote(7, validator)
+
+
+async def test_a_strong_etag_is_a_validator_whatever_the_date() -> None:
+    async with scene(head(200, content_length=7, etag=ETAG, last_modified=MODIFIED, date=MODIFIED)) as there:
+        assert await there.source.head(PATH) == Remote(7, ETAG)
+
+
+@pytest.mark.parametrize("written", ["yesterday", "0", ""])
+async def test_a_date_that_is_none_is_no_validator(written: str) -> None:
+    async with scene(head(200, content_length=7, last_modified=written)) as there:
+        assert await there.source.head(PATH) == Remote(7, None)
+
+
 @pytest.mark.parametrize("first", [head(200, etag=ETAG), head(405), head(501), head(200, content_length="9" * 19)])
 async def test_where_head_tells_no_size_the_first_byte_does(first: bytes) -> None:
     async with scene(first, part(b"x", 0, 671_089_664)) as there:
@@ -181,8 +219,10 @@ async def test_where_head_tells_no_size_the_first_byte_does(first: bytes) -> Non
     ]  # fmt: skip
 
 
-async def test_an_empty_file_has_no_first_byte_and_a_size() -> None:
-    async with scene(head(405), head(416, content_range="bytes */0", content_length=0)) as there:
+@pytest.mark.parametrize("kind", [None, "text/html"])
+async def test_an_empty_file_has_no_first_byte_and_a_size(kind: str | None) -> None:
+    answer = head(416, content_range="bytes */0", content_length=0, content_type=kind)
+    async with scene(head(405), answer) as there:
         assert (await there.source.head(PATH)).size_bytes == 0
 
 
@@ -255,23 +295,6 @@ async def test_a_server_that_passes_over_the_range_sends_the_same_file_whole() -
     assert (bytes(sink.data), sink.begun) == (DATA, [0])
 
 
-async def test_a_file_that_has_arrived_whole_is_only_compared() -> None:
-    async with scene(ok(b"", content_length=SIZE), head(200, content_length=SIZE, etag='"other"')) as there:
-        sink = Sink(bytearray(DATA))
-        await there.source.download(PATH, REMOTE, SIZE, sink)
-        assert (bytes(sink.data), sink.begun) == (DATA, [SIZE])
-        with pytest.raises(Changed):
-            await there.source.download(PATH, REMOTE, SIZE, sink)
-    assert [asked.method for asked in there.server.asked] == ["HEAD", "HEAD"]
-
-
-async def test_more_than_the_file_has_is_begun_afresh() -> None:
-    sink = Sink(bytearray(DATA + b"more"))
-    async with scene(ok(DATA)) as there:
-        await there.source.download(PATH, REMOTE, SIZE + 4, sink)
-    assert (bytes(sink.data), sink.begun) == (DATA, [0])
-
-
 async def test_an_empty_file_is_fetched() -> None:
     assert (await fetched(ok(b""), remote=Remote(0, ETAG))).begun == [0]
 
@@ -312,6 +335,7 @@ async def test_a_page_is_data_where_the_listing_names_a_page() -> None:
         part(DATA[1000:], 1000, SIZE, content_range=f"items 1000-{SIZE - 1}/{SIZE}"),
         head(206, etag=ETAG, content_type="multipart/byteranges; boundary=x", content_length=0),
         head(416, content_range=f"bytes */{SIZE - 5}", content_length=0),
+        head(416, content_range=f"bytes */{SIZE - 5}", content_length=0, content_type="text/html"),
         ok(DATA[:-1]),
         ok(DATA + b"x"),
         ok(DATA, etag='"other"'),
@@ -725,3 +749,62 @@ async def test_a_source_has_nothing_of_its_own_to_let_go_of() -> None:
         await there.source.aclose()
         await there.source.aclose()
         assert await there.http.read(there.url, 10) == b"{}"
+
+
+# -- proxies ----------------------------------------------------------------------------------------------------------
+
+
+PROXY = "http://me:secret@proxy.test:3128"
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    "name, url, said",
+    [
+        ("HTTPS_PROXY", "https://archive.test/", "HTTPS_PROXY is set and is not used"),
+        ("https_proxy", "https://archive.test/", "HTTPS_PROXY is set and is not used"),
+        ("HTTP_PROXY", "http://archive.test/", "HTTP_PROXY is set and is not used"),
+        ("ALL_PROXY", "https://archive.test/", "ALL_PROXY is set and is not used"),
+        ("FTP_PROXY", "ftp://archive.test/", "FTP_PROXY is set and is not used"),
+        ("HTTP_PROXY", "https://archive.test/", None),
+        ("HTTPS_PROXY", "https://archive.test/", None),
+        ("HTTP_PROXY", "http://localhost:8000/", None),
+        ("HTTP_PROXY", "http://127.0.0.1:8000/", None),
+        ("HTTP_PROXY", "http://[::1]:8000/", None),
+        ("HTTP_PROXY", "http://[::1", None),
+    ],
+)
+def test_a_proxy_that_is_set_and_not_used_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, said: str | None
+) -> None:
+    monkeypatch.setenv(name, PROXY)
+    if said is None and name == "HTTPS_PROXY":
+        monkeypatch.setenv("NO_PROXY", "other.test,archive.test")
+    told = unused_proxy(url)
+    assert (told or "").partition(":")[0] == (said or "")
+    assert "secret" not in (told or "")
+
+
+@pytest.mark.usefixtures("no_proxies")
+async def test_who_cannot_reach_a_server_is_told_of_the_proxy_that_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(*_: object, **__: object) -> httpcore.AsyncNetworkStream:
+        await trio.lowlevel.checkpoint()
+        raise httpcore.ConnectError
+
+    async def said() -> str:
+        async with Http() as http:
+            with pytest.raises(SourceError) as caught:
+                await http.read("https://archive.test/", 100)
+            return in_words(caught.value)
+
+    monkeypatch.setattr(httpcore.TrioBackend, "connect_tcp", refuses)
+    assert await said() == "https://archive.test/ cannot be reached"
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    assert (await said()).startswith("https://archive.test/ cannot be reached (HTTPS_PROXY is set and is not used: ")
