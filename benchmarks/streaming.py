@@ -1,7 +1,8 @@
 """What streams promise: throughput and processor time beside curl and aria2c, memory, and long listings.
 
 An nginx of Debian serves on loopback; whoever fetches does so into memory (``/dev/shm``, where there is one), so that
-the disk, which only we sync, is not what is measured. All of it needs ``nginx``, ``curl`` and ``aria2c``.
+the disk, which only we sync, is not what is measured. All of it needs ``nginx``, ``curl``, ``aria2c`` and
+``openssl``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.figure import Figure
 FILES = 40
 FILE_BYTES = 50 << 20
 MANY = 100_000
-ROUNDS = 5
+ROUNDS = 4
 JOBS = 4
 
 
@@ -41,7 +42,7 @@ class Spent:
 
 
 def fetching() -> Iterator[Figure]:
-    """40 movies of 50 MiB, 4 at once: beside curl and aria2c, with and without checksums."""
+    """40 movies of 50 MiB, 4 at once: beside curl and aria2c, with and without checksums and TLS."""
     with _scratch() as scratch:
         tree = scratch / "tree"
         names = [f"movie_{number:03}.mrc" for number in range(FILES)]
@@ -49,21 +50,25 @@ def fetching() -> Iterator[Figure]:
         for name in names:
             _movie(tree / "data" / "1" / "data" / "Movies" / name, FILE_BYTES)
         gigabytes = FILES * FILE_BYTES / 1e9
-        with _nginx(tree, scratch) as url:
-            urls = [f"{url}/data/1/data/Movies/{name}" for name in names]
+        with _nginx(tree, scratch) as served:
+            urls, secure = (
+                [f"{root}/data/1/data/Movies/{name}" for name in names] for root in (served.url, served.secure_url)
+            )
             commands = {
                 "curl": _curl(urls),
                 "aria2c": _aria2c(urls, scratch),
-                "ours": _ours(url, "--no-checksum"),
+                "ours": _ours(served.url, "--no-checksum"),
                 "sha256": _curl_and_sha256(urls),
-                "ours, sha256": _ours(url),
+                "ours, sha256": _ours(served.url),
+                "curl, TLS": _curl(secure, "--cacert", str(served.certificate)),
+                "ours, TLS": _trusting(served.certificate, _ours(served.secure_url, "--no-checksum")),
             }
             spent: dict[str, list[Spent]] = {name: [] for name in commands}
-            for round_ in range(ROUNDS + 1):
+            for name in ("curl", "ours"):  # the first of all warm the caches
+                _run(commands[name], scratch / "out")
+            for _ in range(ROUNDS):
                 for name, command in commands.items():
-                    took = _run(command, scratch / "out")
-                    if round_:  # the first warms the page cache
-                        spent[name].append(took)
+                    spent[name].append(_run(command, scratch / "out"))
     speeds = {name: [gigabytes * 1e3 / one.wall_s for one in each] for name, each in spent.items()}
     costs = {name: [one.cpu_s / gigabytes for one in each] for name, each in spent.items()}
 
@@ -83,6 +88,10 @@ def fetching() -> Iterator[Figure]:
         name="  ours beside sha256sum | curl", unit="x", at_most=1.5, values=beside("ours, sha256", "sha256", costs)
     )
     yield Figure(name="peak memory", unit="MB", at_most=120, values=[one.peak_mb for one in spent["ours, sha256"]])
+    yield Figure(name="by https", unit="MB/s", values=speeds["ours, TLS"])
+    yield Figure(name="  curl", unit="MB/s", values=speeds["curl, TLS"])
+    yield Figure(name="  ours beside curl", unit="x", values=beside("ours, TLS", "curl, TLS", speeds))
+    yield Figure(name="  processor time beside curl", unit="x", values=beside("ours, TLS", "curl, TLS", costs))
 
 
 def listing() -> Iterator[Figure]:
@@ -93,8 +102,8 @@ def listing() -> Iterator[Figure]:
         folder = tree / "data" / "1" / "data" / "Movies"
         for number in range(MANY):
             (folder / f"movie_{number:06}.mrc").touch()
-        with _nginx(tree, scratch) as url:
-            code = _LIST.format(url=url)
+        with _nginx(tree, scratch) as served:
+            code = _LIST.format(url=served.url)
             seconds: list[float] = []
             peaks: list[float] = []
             for _ in range(3):
@@ -137,8 +146,8 @@ def many_movies() -> Iterator[Figure]:
         _movie(folder / "movie_000000.mrc", 1024 + 64)
         for number in range(1, MANY):
             os.link(folder / "movie_000000.mrc", folder / f"movie_{number:06}.mrc")
-        with _nginx(tree, scratch) as url:
-            spent = _run(_ours(url), scratch / "out")
+        with _nginx(tree, scratch) as served:
+            spent = _run(_ours(served.url), scratch / "out")
     yield Figure(name="100,000 small movies", unit="1/s", values=[MANY / spent.wall_s])
     yield Figure(name="  peak memory", unit="MB", at_most=120, values=[spent.peak_mb])
 
@@ -183,31 +192,77 @@ def _movie(path: Path, size_bytes: int) -> None:
             file.write(block[: min(len(block), pixels - begin)])
 
 
+@attrs.frozen
+class Served:
+    """A tree that nginx serves; the URLs end without a slash."""
+
+    url: str
+    secure_url: str
+    #: Of its own making: who shall trust it has to be told of it.
+    certificate: Path
+
+
 @contextlib.contextmanager
-def _nginx(tree: Path, scratch: Path) -> Generator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = scratch / "nginx.conf"
-    temporary = (f"{kind}_temp_path {scratch}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(
-        f"""{user} daemon off; pid {scratch}/nginx.pid; error_log {scratch}/error.log; worker_processes 1;
-        events {{ worker_connections 64; }}
-        http {{ access_log off; sendfile on; keepalive_requests 1000000; {" ".join(temporary)}
-            server {{ listen 127.0.0.1:{port}; root {tree}; autoindex on; index index.json; }} }}
-        """
-    )
-    server = subprocess.Popen([_found("nginx"), "-c", str(config), "-p", str(scratch)], stderr=subprocess.DEVNULL)
+def _nginx(tree: Path, scratch: Path) -> Generator[Served]:
+    certificate = _certificate(scratch)
+    with contextlib.ExitStack() as stack:
+        # Made here and handed over: no port is ever taken by somebody else, and nobody waits until the server listens.
+        plain, secure = (stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64)) for _ in range(2))
+        ports = [listening.getsockname()[1] for listening in (plain, secure)]
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        config = scratch / "nginx.conf"
+        config.write_text(
+            f"""{"user root;" if os.geteuid() == 0 else ""} daemon off; worker_processes 1;
+            pid {scratch}/nginx.pid; error_log {scratch}/error.log;
+            events {{ worker_connections 64; }}
+            http {{ access_log off; sendfile on; keepalive_requests 1000000;
+                {" ".join(f"{kind}_temp_path {scratch}/{kind};" for kind in kinds)}
+                root {tree}; autoindex on; index index.json;
+                ssl_certificate {certificate}; ssl_certificate_key {_key(certificate)};
+                server {{ listen 127.0.0.1:{ports[0]}; }}
+                server {{ listen 127.0.0.1:{ports[1]} ssl; }} }}
+            """
+        )
+        handed = [listening.fileno() for listening in (plain, secure)]
+        server = subprocess.Popen(
+            [_found("nginx"), "-c", str(config), "-p", str(scratch)],
+            stderr=subprocess.DEVNULL,
+            pass_fds=handed,
+            env={**os.environ, "NGINX": "".join(f"{number};" for number in handed)},
+        )
+        stack.callback(_end, server)
+        for listening in (plain, secure):
+            listening.close()  # now they are nginx's alone: where that has ended, a connection is refused
+        try:
+            yield Served(f"http://127.0.0.1:{ports[0]}", f"https://127.0.0.1:{ports[1]}", certificate)
+        except BaseException as error:
+            if server.poll() is not None:
+                log = scratch / "error.log"
+                error.add_note(f"nginx had ended by itself: {log.read_text() if log.exists() else 'it says nothing'}")
+            raise
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
     try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
         server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(10)
+
+
+def _certificate(scratch: Path) -> Path:
+    """Signed by itself, for this machine, with its key beside it."""
+    made = scratch / "certificate.pem"
+    options = ("-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = ("-keyout", str(_key(made)), "-out", str(made))
+    command = [_found("openssl"), "req", "-x509", "-newkey", "rsa:2048", *options, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+def _key(certificate: Path) -> Path:
+    return certificate.with_suffix(".key")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -218,13 +273,13 @@ def _nginx(tree: Path, scratch: Path) -> Generator[str]:
 def _found(program: str) -> str:
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        raise RuntimeError(f"this benchmark needs {program}: install Debian's packages nginx-light, curl and aria2")
+        raise RuntimeError(f"this benchmark needs {program}: install Debian's nginx-light, curl, aria2 and openssl")
     return path
 
 
-def _curl(urls: Sequence[str]) -> list[str]:
+def _curl(urls: Sequence[str], *options: str) -> list[str]:
     outputs = [word for url in urls for word in ("-O", url)]
-    return [_found("curl"), "-fsS", "--no-progress-meter", "-Z", "--parallel-max", str(JOBS), *outputs]
+    return [_found("curl"), "-fsS", "--no-progress-meter", "-Z", "--parallel-max", str(JOBS), *options, *outputs]
 
 
 def _aria2c(urls: Sequence[str], scratch: Path) -> list[str]:
@@ -242,6 +297,10 @@ def _curl_and_sha256(urls: Sequence[str]) -> list[str]:
 def _ours(url: str, *options: str) -> list[str]:
     urls = ("--api-url", f"{url}/api/", "--data-url", f"{url}/data/")
     return [sys.executable, "-m", "fsmcollect", "stream", "1", *urls, "--out", "here", "--json", *options]
+
+
+def _trusting(certificate: Path, command: Sequence[str]) -> list[str]:
+    return [_found("env"), f"SSL_CERT_FILE={certificate}", *command]
 
 
 def _run(command: Sequence[str], out: Path) -> Spent:

@@ -29,7 +29,7 @@ _ADVICE = {
     errno.ENOENT: "make the directory, or choose another",
     errno.ENOTDIR: "a part of the path is a file: choose another directory",
     errno.ENAMETOOLONG: "this disk takes no name so long: choose a shorter one, or another disk",
-    errno.EFBIG: "this disk, or the limit of this process (ulimit -f), allows no file so large: raise it or go elsewhere",
+    errno.EFBIG: "it is larger than this disk or this process may write: raise the limit or choose another disk",
 }
 _OTHERWISE = "mend the disk or choose another directory, then go on"
 

@@ -6,6 +6,7 @@
 import errno
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fsmcollect import images
+from fsmcollect import images, storage
 from fsmcollect.beamline import BeamlineConfig, DetectorInfo, wavelength_a
 from fsmcollect.errors import DeviceError, StorageError
 from fsmcollect.images import Experiment, Part, PlannedWedge, Series

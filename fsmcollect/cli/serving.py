@@ -55,19 +55,30 @@ def _faults() -> Sequence[tuple[str, str]]:
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
+    metavar="N",
     default=8765,
-    show_default=True,
-    help="On 127.0.0.1; 0 takes one that is free.",
+    help="On 127.0.0.1; 0 takes one that is free. [default: 8765]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal archives.")
-@click.option("--entry", default="10200", show_default=True, help="The one entry that there is.")
-@click.option("--movies", type=int, default=24, show_default=True, help="How many it has.")
-@click.option("--format", "movie_format", default="mrc", show_default=True, help="mrc, mrcs, tiff, bigtiff or eer.")
-@click.option("--size", metavar="WxHxN", help="Of a movie: width, height and frames. [default: 256x256x4]")
+@click.option("--seed", type=int, metavar="N", default=0, help="Equal seeds give equal archives. [default: 0]")
+@click.option("--entry", metavar="ENTRY", default="10200", help="The one entry that there is. [default: 10200]")
+@click.option("--movies", type=int, metavar="N", default=24, help="How many movies it has. [default: 24]")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="KIND[:GLOB[:TIMES]]", help="What goes wrong; may be repeated."
+    "--format", "movie_format", metavar="X", default="mrc", help="mrc, mrcs, tiff, bigtiff or eer. [default: mrc]"
 )
-@click.option("--bandwidth", metavar="SIZE", default="50MB", show_default=True, help="A second, of all together.")
+@click.option(
+    "--size", metavar="WxHxN", help="Width and height of a movie in pixels, and its frames. [default: 256x256x4]"
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND[:GLOB[:TIMES]]",
+    help="What goes wrong, with files of which path or name, and how often; may be repeated. [default for GLOB: "
+    "every file; for TIMES: 1, else a number or 'always']",
+)
+@click.option(
+    "--bandwidth", metavar="SIZE", default="50MB", help="Send at most so much a second, in all. [default: 50MB]"
+)
 def archive(
     port: int,
     seed: int,
@@ -80,7 +91,10 @@ def archive(
 ) -> None:
     """Serve a pretend archive with one entry of synthetic movies over HTTP, on this machine only.
 
-    It answers as EMPIAR does: descriptions, listings, files, ranges. Every request is shown. Ctrl-C ends it.
+    It answers as EMPIAR does: descriptions, listings, files, ranges. It says which command streams from it (give that
+    in another terminal), then shows every request. Ctrl-C ends it.
+
+    The numbers in the list of faults below are set behind TIMES: --fault stall:*.mrc:2:delay_s=60
     """
     import trio
 

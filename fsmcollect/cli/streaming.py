@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fsmcollect.observers import Listener
     from fsmcollect.sim.archive import Archive
-    from fsmcollect.stream.listing.survey import Survey
+    from fsmcollect.stream.listing.dry_run import Survey
     from fsmcollect.stream.pipeline import Stream
     from fsmcollect.stream.result import StreamResult
     from fsmcollect.stream.settings import Settings
@@ -49,36 +49,74 @@ _NO_CRITERION = "none"
             ("fsmcollect stream 10200 --dry-run", "what would be fetched; nothing is written"),
             ("fsmcollect stream 10200 --until size=10GB,time=2h", "whichever comes first"),
             ("fsmcollect stream --resume EMPIAR-10200", "go on with what is there"),
+            ("fsmcollect stream --resume DIR --limit all", "now take every movie"),
             ("fsmcollect stream 10200 --simulate", "from a pretend archive, without a network"),
         )
     },
 )
 @click.argument("entry", metavar="[ENTRY]", required=False)
-@click.option("--limit", type=int, metavar="N", help="So many movies: the same as --until count=N.")
-@click.option("--until", metavar="LIST", help="When it is enough: any of count=5,size=10GB,time=600s.")
+@click.option("--limit", metavar="N", help="End at so many movies, as --until count=N; 'all' takes a kept one back.")
+@click.option(
+    "--until",
+    metavar="LIST",
+    help="End at the first of these, or of some of them: count=5,size=10GB,time=600s; 'none' takes kept ones back.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The directory of the stream. [default: EMPIAR-<number>, here]"
 )
-@click.option("--jobs", type=int, metavar="N", help="Files fetched at once. [default: 4]")
-@click.option("--imageset", "imagesets", multiple=True, metavar="X", help="Its number or name; may be repeated.")
-@click.option("--pattern", "patterns", multiple=True, metavar="GLOB", help="Movies to take, such as 'Case3/*.tif'.")
-@click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="Movies to leave out; may be repeated.")
-@click.option("--output", metavar="LIST", help="Live sets to keep. [default: scipion,relion,jsonl]")
-@click.option("--rate", metavar="SIZE", help="Fetch at most so much a second, such as 50MB.")
-@click.option("--checksum/--no-checksum", default=None, help="SHA-256 of every file. [default: checksum]")
-@click.option("--voltage-kv", type=float, metavar="KV", help="For the sets; left empty where it is not given. So are:")
-@click.option("--spherical-aberration-mm", type=float, metavar="MM", help="Cs.")
-@click.option("--amplitude-contrast", type=float, metavar="X", help="A fraction, such as 0.1.")
-@click.option("--dose-per-frame", type=float, metavar="X", help="In electrons per square angstrom.")
-@click.option("--api-url", metavar="URL", help="Of the entries' descriptions. [default: EMPIAR's]")
-@click.option("--data-url", metavar="URL", help="Of the entries' files. [default: EMPIAR's]")
-@click.option("--ftp", is_flag=True, default=None, help="By FTP from the beginning.")
+@click.option("--jobs", type=int, metavar="N", help="How many files are fetched at once. [default: 4]")
 @click.option(
-    "--resume", is_flag=False, flag_value=_HERE, metavar="[DIR]", help="Go on with the stream in DIR, or in --out."
+    "--imageset",
+    "imagesets",
+    multiple=True,
+    metavar="X",
+    help="Take this imageset of the entry, by number (from 1) or name; may be repeated. [default: all of movies]",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be fetched; write nothing.")
-@click.option("--simulate", is_flag=True, help="From a pretend archive in memory, in simulated time.")
-@click.option("--seed", type=int, help="Of the pretend archive, with --simulate. [default: 0]")
+@click.option(
+    "--pattern",
+    "patterns",
+    multiple=True,
+    metavar="GLOB",
+    help="Take movies whose path or name is such: 'Case3/*.tif'; may be repeated. [default: all]",
+)
+@click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="Leave such movies out; may be repeated.")
+@click.option("--output", metavar="LIST", help="The live sets to write. [default: scipion,relion,jsonl]")
+@click.option("--rate", metavar="SIZE", help="Fetch at most so much a second, all files together, such as 50MB.")
+@click.option(
+    "--checksum/--no-checksum",
+    default=None,
+    help="Reckon the SHA-256 of every file as it comes, for SHA256SUMS. [default: checksum]",
+)
+@click.option(
+    "--voltage-kv",
+    type=float,
+    metavar="KV",
+    help="Of the microscope, for the sets. EMPIAR does not tell it: it stays empty unless given, as do the next three.",
+)
+@click.option("--spherical-aberration-mm", type=float, metavar="MM", help="Cs of the microscope, for the sets.")
+@click.option("--amplitude-contrast", type=float, metavar="X", help="A fraction, such as 0.1, for the sets.")
+@click.option(
+    "--dose-per-frame", type=float, metavar="X", help="In electrons per square angstrom and frame, for the sets."
+)
+@click.option(
+    "--api-url", metavar="URL", help="Where entries are described, if not at EMPIAR; the number is put behind it."
+)
+@click.option(
+    "--data-url", metavar="URL", help="Where entries' files are, if not at EMPIAR: https, http or ftp; likewise."
+)
+@click.option("--ftp", is_flag=True, default=None, help="Fetch by FTP. [default: where HTTPS does not list the files]")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=_HERE,
+    metavar="[DIR]",
+    help="Go on with the stream that is in DIR (or in --out, or in EMPIAR-<number> of ENTRY).",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be fetched, and how long that may take; fetch and write nothing."
+)
+@click.option("--simulate", is_flag=True, help="Stream from a pretend archive in memory, in simulated time: to try it.")
+@click.option("--seed", type=int, help="With --simulate: equal seeds give equal archives. [default: 0]")
 @json_option
 def stream(
     entry: str | None,
@@ -90,14 +128,17 @@ def stream(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Stream the movies of an EMPIAR entry into a directory and register each into live sets as it is verified.
+    """Fetch the movies of an EMPIAR entry and add each to live sets the moment it is complete and verified.
 
-    ENTRY is 10200 or EMPIAR-10200. The directory gets movies/, gain/, rejected/, and the sets that other software can
-    read while they grow: movies.sqlite (Scipion), movies.star (RELION), movies.jsonl, SHA256SUMS.
+    ENTRY is the entry's number: 10200 or EMPIAR-10200. The directory gets movies/, gain/ (gain references and defect
+    maps), rejected/ (files that are not what they say), and the live sets, which other software can read while they
+    grow: movies.sqlite (Scipion), movies.star (RELION), movies.jsonl (a line of JSON a movie) and SHA256SUMS.
 
-    It ends when a criterion of --until is met, when every movie is there, or when a file named STOP appears in the
-    directory. Ctrl-C aborts: the sets are closed. With --resume, a stream goes on with the settings that it was begun
-    with; options given besides replace them.
+    It ends when a criterion of --limit or --until is met, when every movie is there, or when a file named STOP appears
+    in the directory. Ctrl-C aborts it. The sets are closed at every end.
+
+    With --resume, an ended or killed stream goes on as it was asked for at first; options that are given besides
+    replace what was kept.
     """
     from fsmcollect.console import streaming as showing
     from fsmcollect.stream.keeping.holdings import kept_settings
@@ -234,6 +275,8 @@ def _count(limit: str) -> int | None:
     text = limit.strip()
     if text == _NO_LIMIT:
         return None
+    from fsmcollect.request.fields import printable
+
     if re.fullmatch("0*[1-9][0-9]{0,17}", text) is None:
         allowed = f"must be a whole number of movies, 1 or more, or {_NO_LIMIT}"
         raise InvalidRequest([Problem(field="--limit", value=printable(text), allowed=allowed)])
@@ -257,7 +300,7 @@ def _look_ahead(settings: Settings, directory: Path, *, is_resumed: bool, as_jso
 
     from fsmcollect.console.streaming import Outlook, outlook_json, show_outlook
     from fsmcollect.stream.keeping.workspace import can_open
-    from fsmcollect.stream.listing.survey import survey
+    from fsmcollect.stream.listing.dry_run import survey
 
     can_open(directory.absolute(), is_resumed)
     found = trio.run(partial(survey, settings, failed=_say_again))

@@ -14,7 +14,7 @@ from fsmcollect.console.amounts import count, duration, plain
 from fsmcollect.stream.stopping import size_in_words
 
 if TYPE_CHECKING:
-    from fsmcollect.stream.listing.survey import Survey
+    from fsmcollect.stream.listing.dry_run import Survey
     from fsmcollect.stream.result import StreamResult
     from fsmcollect.stream.values import RemoteFile
 

@@ -5,7 +5,6 @@ Owns the meeting of a `Collection` and a `SimulatedBeamline` in simulated time, 
 
 from __future__ import annotations
 
-import signal
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Listener, Observers
 from fsmcollect.realwork import in_thread
 from fsmcollect.request import Request
+from fsmcollect.signals import heeding_signals
 from fsmcollect.sim.beamline import SimulatedBeamline
 
 #: Different noisy images that a simulated detector deals out in turn. Assumed: enough that neighbours differ.
@@ -120,17 +120,7 @@ class Rehearsal:
         )
 
     async def _heeding(self) -> list[Result]:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
-
-                async def abort_on_signal() -> None:
-                    async for _ in signals:
-                        self.abort()
-
-                nursery.start_soon(abort_on_signal)
-                results = await self._collect_all()
-                nursery.cancel_scope.cancel()
-        return results
+        return await heeding_signals(self._collect_all, self.abort)
 
     async def _collect_all(self) -> list[Result]:
         if self.directory is not None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import httpcore
 import trio
 
+from fsmcollect.signals import heeding_signals
 from fsmcollect.sim.archive import Archive
 from fsmcollect.sim.kernel import Kernel
-from fsmcollect.stream.pipeline import Stream, heeding_signals
+from fsmcollect.stream.pipeline import Stream
 from fsmcollect.stream.result import StreamResult
 from fsmcollect.together import one_failure_as_itself
 
@@ -29,7 +30,7 @@ def simulate_stream(
         with one_failure_as_itself():
             async with trio.open_nursery() as nursery:
                 stream = stream_on(archive.network(nursery))
-                result = await (heeding_signals(stream) if heed_signals else stream.run())
+                result = await (heeding_signals(stream.run, stream.abort) if heed_signals else stream.run())
                 nursery.cancel_scope.cancel()
         return result
 

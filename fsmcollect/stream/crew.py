@@ -19,7 +19,7 @@ from fsmcollect.stream.result import Told
 from fsmcollect.stream.stopping import Criteria
 from fsmcollect.stream.transfer import Transfer, Workshop
 from fsmcollect.stream.values import Kind, RemoteFile
-from fsmcollect.together import one_failure_as_itself
+from fsmcollect.together import expected_failure_as_itself
 
 #: Jobs begin so far apart. Assumed: no server is met by all at once, and which job takes which file and which
 #: connection does not depend on the order in which trio happens to run them.
@@ -117,7 +117,7 @@ class Crew:
         """
         if self.fatal or not queue.waiting:
             return
-        with one_failure_as_itself():
+        with expected_failure_as_itself():
             async with trio.open_nursery() as nursery:
                 for job in range(self.jobs):
                     nursery.start_soon(self._work, job, queue, restoring, nursery.cancel_scope)

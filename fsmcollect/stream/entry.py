@@ -71,8 +71,9 @@ class Imageset:
 
     @property
     def is_multiframe(self) -> bool:
-        """Whether its images are movies, says the archive."""
-        return _MULTIFRAME.search(self.category) is not None
+        """Whether its images are movies, says the archive; stacks of particles have several frames too."""
+        is_of_particles = self.category.strip().lower().startswith("picked")
+        return _MULTIFRAME.search(self.category) is not None and not is_of_particles
 
 
 @attrs.frozen(kw_only=True)

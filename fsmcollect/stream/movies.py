@@ -65,7 +65,7 @@ def check(path: Path, name: str) -> Header:
         The disk could not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             return _check(_Content(descriptor, os.fstat(descriptor).st_size), PurePosixPath(name).suffix.lower())
         finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import signal
 from collections import deque
 from pathlib import Path
 from random import Random
@@ -27,6 +26,7 @@ from fsmcollect.machines.stream import STREAM, Event, State
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Observers
 from fsmcollect.realwork import in_thread, to_the_end_in_thread
+from fsmcollect.signals import heeding_signals
 from fsmcollect.stream.crew import Crew, Queue
 from fsmcollect.stream.entry import Entry
 from fsmcollect.stream.fetch import RateLimit
@@ -42,7 +42,7 @@ from fsmcollect.stream.sources.http import Http
 from fsmcollect.stream.stopping import Criteria
 from fsmcollect.stream.transfer import Workshop
 from fsmcollect.stream.values import Kind, RemoteFile, SetFacts
-from fsmcollect.together import one_failure_as_itself
+from fsmcollect.together import expected_failure_as_itself
 
 #: Closing ends after this, on a disk that hangs. Assumed.
 CLOSING_DEADLINE_S = 120.0
@@ -153,7 +153,7 @@ class Stream:
             settings=self.settings.to_dict(),
         )
         try:
-            with one_failure_as_itself():
+            with expected_failure_as_itself():
                 async with trio.open_nursery() as nursery, Http(jobs=self.settings.jobs, network=self.network) as http:
                     self._surveyor = Surveyor(
                         settings=self.settings,
@@ -423,20 +423,10 @@ def run_stream(stream: Stream, *, heed_signals: bool = False) -> StreamResult:
     ----------
     heed_signals : bool
         Take SIGINT and SIGTERM for an abort; only in the main thread.
+
+    Raises
+    ------
+    BaseException
+        As `Stream.run`.
     """
-    return trio.run(heeding_signals if heed_signals else Stream.run, stream)
-
-
-async def heeding_signals(stream: Stream) -> StreamResult:
-    """Run the stream and take SIGINT and SIGTERM for an abort."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, one_failure_as_itself():
-        async with trio.open_nursery() as nursery:
-
-            async def abort_on_signal() -> None:
-                async for _ in signals:
-                    stream.abort()
-
-            nursery.start_soon(abort_on_signal)
-            result = await stream.run()
-            nursery.cancel_scope.cancel()
-    return result
+    return trio.run(heeding_signals, stream.run, stream.abort) if heed_signals else trio.run(stream.run)

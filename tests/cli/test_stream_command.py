@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from fsmcollect.sim.archive import Archive, Fault
-from fsmcollect.stream.listing import survey
+from fsmcollect.stream.listing import dry_run
 from fsmcollect.stream.patience import Policy
 from tests.cli.commanding import Command, Ran, Running, program, run, tree
 from tests.cli.test_stream_display import Terminal, bars
@@ -181,7 +181,7 @@ def test_an_entry_that_is_not_there(command: Command, work: Path) -> None:
 
 
 def test_no_network(command: Command, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "Policy", lambda: Policy(attempts_of_requests=1))
+    monkeypatch.setattr(dry_run, "Policy", lambda: Policy(attempts_of_requests=1))
     urls = ["--api-url", "http://127.0.0.1:9/api/", "--data-url", "http://127.0.0.1:9/data/"]
     ran = command("stream", "10200", *urls, "--dry-run")
     assert (ran.code, ran.out) == (1, "")
@@ -190,7 +190,7 @@ def test_no_network(command: Command, work: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_dry_run_says_that_it_asks_again(command: Command, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "Policy", lambda: Policy(attempts_of_requests=2, first_wait_s=0.01))
+    monkeypatch.setattr(dry_run, "Policy", lambda: Policy(attempts_of_requests=2, first_wait_s=0.01))
     urls = ["--api-url", "http://127.0.0.1:9/api/", "--data-url", "http://127.0.0.1:9/data/"]
     ran = command("stream", "10200", *urls, "--dry-run")
     again, failed = ran.err.splitlines()

@@ -298,7 +298,7 @@ def test_a_doi_is_the_same_with_and_without_its_resolver(doi: str) -> None:
         ("micrographs - multiframe", True),
         ("Micrographs - Multi-Frame", True),
         ("micrographs - multi frame", True),
-        ("picked particles - multiframe - processed", True),
+        ("picked particles - multiframe - processed", False),
         ("micrographs - single frame", False),
         ("tilt series", False),
         (None, False),

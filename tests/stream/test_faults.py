@@ -40,6 +40,8 @@ SURVIVED = [
     Fault(FaultKind.TRUNCATION, path="*/"),
     Fault(FaultKind.HOSTILE_INDEX, path="*/", times=None),
     Fault(FaultKind.SERVER_ERROR, path="api/*", times=2),
+    Fault(FaultKind.PAGE, path="*/", times=2),
+    Fault(FaultKind.PAGE, path="api/*", times=2),
     Fault(FaultKind.TRUNCATION, path="api/*"),
 ]
 

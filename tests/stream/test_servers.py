@@ -269,8 +269,7 @@ def test_the_movies_of_a_layout_and_nothing_else_are_registered(
         0,
     )
     assert ended.result.errors == ()
-    # 10317's second imageset, of particles, has none; all else is as the description says.
-    assert len(ended.result.notices) == (2 if number == "10317" else 0)
+    assert ended.result.notices == ()  # all is as the description says
     assert (ended.result.entry, ended.result.title) == (f"EMPIAR-{number}", entry.title)
     assert ended.result.bytes == sum(map(len, entry.movies.values()))
     check(tmp_path / "out", entry, *entry.movies)
@@ -381,7 +380,6 @@ def test_names_that_mean_something_in_a_url_or_to_a_server_are_only_names(
     check(tmp_path, entry, *entry.movies)
 
 
-@pytest.mark.xfail(strict=True, reason="it is that of the first imageset, which has none of the movies: Stream._facts")
 def test_the_pixel_size_of_a_set_is_that_of_its_movies(tmp_path: Path, servers: Servers) -> None:
     stream(servers, SEVERAL.entry, "apache", tmp_path, patterns=("data/tilted/**",))
     assert {line["pixel_size_a"] for line in in_lines(tmp_path)[0]} == {3.18}
@@ -389,7 +387,6 @@ def test_the_pixel_size_of_a_set_is_that_of_its_movies(tmp_path: Path, servers: 
 
 
 @each_way
-@pytest.mark.xfail(strict=True, reason="stacks of particles are taken for movies: Imageset.is_multiframe")
 def test_stacks_of_particles_are_no_movies(tmp_path: Path, servers: Servers, way: Way) -> None:
     stream(servers, PARTICLES.entry, way, tmp_path)
     check(tmp_path, servers.entries[PARTICLES.entry], "data/Movies/1.mrc")

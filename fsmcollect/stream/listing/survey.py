@@ -1,6 +1,6 @@
-"""What an entry is and which of its files a stream would fetch: asked from the archive, nothing written.
+"""What an entry is and which files it has: asked from the archive, nothing written.
 
-Owns the order of questions (description, folders, sizes) and when the folders are listed once more. The stream machine
+Owns the order of questions (description, folders, sizes) and which answers are asked for once more. The stream machine
 and ``--dry-run`` both ask here.
 """
 
@@ -14,10 +14,9 @@ from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
-import httpcore
 import trio
 
-from fsmcollect.stream.entry import Entry, EntryError, read_entry
+from fsmcollect.stream.entry import Entry, EntryError, NoDescription, read_entry
 from fsmcollect.stream.listing import choice, naming
 from fsmcollect.stream.listing.walk import Lister, Tree, walk
 from fsmcollect.stream.patience import Policy, patiently
@@ -26,7 +25,7 @@ from fsmcollect.stream.sources import REFUSED_KEPT, NotThere, Refused, Source, S
 from fsmcollect.stream.sources.ftp import FtpSource
 from fsmcollect.stream.sources.http import Http, HttpSource
 from fsmcollect.stream.values import Kind, Listed, RemoteFile
-from fsmcollect.together import one_failure_as_itself
+from fsmcollect.together import expected_failure_as_itself
 
 T = TypeVar("T")
 
@@ -35,15 +34,15 @@ MAX_ENTRY_BYTES = 64 << 20
 #: FTP connections at once: the archive's front end resets them where many run in parallel (see docs/explanation).
 FTP_CONNECTIONS = 2
 
-#: A dry run measures the speed for so long, on a movie of at least this size. Assumed: past a connection's slow start.
-TRIAL_S = 2.0
-TRIAL_BYTES = 4 << 20
-
 #: Letting go of connections ends after this. Assumed.
 CLOSE_LIMIT_S = 2.0
 
 #: Told what went wrong and how long it is waited, seconds.
 Failed = Callable[[str, SourceError, float], None]
+
+
+class _Unread(SourceError):
+    """What came instead of a description may be one the next time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,28 +53,6 @@ class Inventory:
     imagesets: tuple[int, ...]
     chosen: choice.Chosen
     notices: tuple[str, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Survey:
-    """What a stream would fetch.
-
-    Attributes
-    ----------
-    movies, gains : tuple of RemoteFile
-        With exact sizes.
-    bytes_total : int
-        Of movies and gains.
-    measured_bytes_per_s : float or None
-        Of one gain reference or movie fetched on trial; None where nothing was.
-    """
-
-    entry: Entry
-    movies: tuple[RemoteFile, ...]
-    gains: tuple[RemoteFile, ...]
-    notices: tuple[str, ...]
-    bytes_total: int
-    measured_bytes_per_s: float | None = None
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -103,13 +80,22 @@ class Surveyor:
         """
         accession = self.settings.accession
         url = f"{_slashed(self.settings.api_url)}{accession}/"
+
+        async def ask() -> Entry:
+            data = await self.http.read(url, max_bytes=MAX_ENTRY_BYTES)
+            try:
+                return read_entry(data, accession)
+            except NoDescription as error:
+                raise _Unread(str(error)) from error
+
         try:
-            data = await self._patiently(url, lambda: self.http.read(url, max_bytes=MAX_ENTRY_BYTES))
+            return await self._patiently(url, ask)
+        except _Unread as error:
+            raise EntryError(str(error)) from error
         except NotThere as error:
             raise EntryError(
                 f"EMPIAR-{accession} is not in the archive: unknown, withdrawn or not yet released ({error})"
             ) from error
-        return read_entry(data, accession)
 
     async def files(self, entry: Entry) -> Inventory:
         """List what there is and choose.
@@ -124,8 +110,9 @@ class Surveyor:
             The folders could not be listed, neither by HTTPS nor by FTP.
         """
         wanted = choice.choose_imagesets(entry, self.settings.imagesets)
-        notices: list[str] = []
         self._source = source_of(self.settings, self.http)
+        urls = (self.settings.api_url, self._source.url)
+        notices = list(dict.fromkeys(said for url in urls if (said := self.http.unused_proxy(url)) is not None))
         try:
             chosen = await self._list(self._source, entry, wanted, notices)
         except (NotThere, Refused):
@@ -162,7 +149,7 @@ class Surveyor:
             said = "; ".join((*notices, *tree.notices, *chosen.notices)) or "its folders hold no movies"
             raise EntryError(f"EMPIAR-{entry.accession} has nothing to stream: {said}")
         if not chosen.gains:
-            chosen = attrs.evolve(chosen, gains=await self._gains_beside(source, folders, wanted))
+            chosen = attrs.evolve(chosen, gains=await self._gains_beside(source, folders, wanted, notices))
         notices += [*_refused(source), *tree.notices, *chosen.notices]
         return chosen
 
@@ -170,17 +157,30 @@ class Surveyor:
         return choice.choose(entry, wanted, tree, self.settings.patterns, self.settings.excludes)
 
     async def _gains_beside(
-        self, source: Source, folders: Sequence[str], wanted: Sequence[int]
+        self, source: Source, folders: Sequence[str], wanted: Sequence[int], notices: list[str]
     ) -> tuple[RemoteFile, ...]:
-        """Gain references that lie beside an imageset's folder: in its parent, or a folder there named so."""
+        """Gain references that lie beside an imageset's folder: in its parent, or a folder there named so.
+
+        A guess at what may not be there: it is asked for once, and a failure is only told.
+        """
         gains: dict[str, RemoteFile] = {}
-        for folder in sorted({str(PurePosixPath(folder).parent) for folder in folders} - {".", *folders}):
-            beside = await self._lister(source)(folder)
-            named = [f"{folder}/{row.name}" for row in beside if row.is_folder and "gain" in row.name.lower()]
-            tree = await self._walk(source, [name for name in named if name not in folders])
-            for path, row in [*((f"{folder}/{row.name}", row) for row in beside if not row.is_folder), *tree]:
-                if (kind := naming.kind(path)) in (Kind.GAIN, Kind.DEFECTS):
-                    gains[path] = RemoteFile(path, kind, wanted[0], row.size_bytes, row.about_bytes)
+
+        def note(path: str, row: Listed) -> None:
+            if not row.is_folder and (kind := naming.kind(path)) in (Kind.GAIN, Kind.DEFECTS):
+                gains[path] = RemoteFile(path, kind, wanted[0], row.size_bytes, row.about_bytes)
+
+        parents = {str(PurePosixPath(folder).parent): folder for folder in reversed(folders)}
+        for parent in sorted(parents.keys() - {".", *folders}):
+            try:
+                beside = await source.folder(parent)
+                for row in beside:
+                    note(f"{parent}/{row.name}", row)
+                named = [f"{parent}/{row.name}" for row in beside if row.is_folder and "gain" in row.name.lower()]
+                for path, row in await self._walk_with(source.folder, source, [n for n in named if n not in folders]):
+                    note(path, row)
+            except SourceError as error:
+                further = "further " if gains else ""
+                notices.append(f"no {further}gain reference was found beside {parents[parent]}: {error}")
         return tuple(gains[path] for path in sorted(gains))
 
     async def sized(self, source: Source, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
@@ -194,21 +194,21 @@ class Surveyor:
                 remote = await self._patiently(path, partial(source.head, path))
                 exact[position] = attrs.evolve(files[position], size_bytes=remote.size_bytes)
 
-        with one_failure_as_itself():
+        with expected_failure_as_itself():
             async with trio.open_nursery() as nursery:
                 for _ in range(self.settings.jobs):
                     nursery.start_soon(work)
         return tuple(exact)
 
     async def _walk(self, source: Source, folders: Sequence[str]) -> Tree:
-        with one_failure_as_itself():
-            return await walk(source, self._lister(source), folders, jobs=self.settings.jobs)
-
-    def _lister(self, source: Source) -> Lister:
-        async def folder(path: str) -> list[Listed]:
+        async def patient(path: str) -> list[Listed]:
             return await self._patiently(path, lambda: source.folder(path))
 
-        return folder
+        return await self._walk_with(patient, source, folders)
+
+    async def _walk_with(self, lister: Lister, source: Source, folders: Sequence[str]) -> Tree:
+        with expected_failure_as_itself():
+            return await walk(source, lister, folders, jobs=self.settings.jobs)
 
     async def _patiently(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         return await patiently(
@@ -236,90 +236,6 @@ def _fallback(settings: Settings) -> Source | None:
     if settings.ftp or url.startswith("ftp://") or urlsplit(url).port is not None:
         return None
     return FtpSource(_by_ftp(url), connections=FTP_CONNECTIONS)
-
-
-async def survey(
-    settings: Settings,
-    *,
-    network: httpcore.AsyncNetworkBackend | None = None,
-    random: Random | None = None,
-    failed: Failed = lambda _what, _error, _wait_s: None,
-) -> Survey:
-    """What a stream with these settings would fetch; `failed` is told of each question that will be asked again.
-
-    Raises
-    ------
-    InvalidRequest
-        What the call can mend.
-    FsmCollectError
-        The archive could not be asked, or has nothing to stream.
-    """
-    async with Http(jobs=settings.jobs, network=network) as http:
-        surveyor = Surveyor(
-            settings=settings,
-            http=http,
-            has_ftp=network is None,
-            policy=Policy(),
-            random=random or Random(),
-            failed=failed,
-        )
-        try:
-            entry = await surveyor.describe()
-            inventory = await surveyor.files(entry)
-            count = settings.until.count
-            movies = await surveyor.sized(inventory.source, inventory.chosen.movies[:count])
-            gains = await surveyor.sized(inventory.source, inventory.chosen.gains)
-            movies = _until_bytes(movies, settings.until.size_bytes)
-            measured = await _measured_bytes_per_s(inventory.source, movies)
-        finally:
-            await surveyor.aclose()
-    return Survey(
-        entry=entry,
-        movies=movies,
-        gains=gains,
-        notices=inventory.notices,
-        bytes_total=sum(file.size_bytes or 0 for file in (*movies, *gains)),
-        measured_bytes_per_s=measured,
-    )
-
-
-@attrs.define(eq=False)
-class _Trial:
-    """A sink that only counts."""
-
-    count: int = 0
-
-    async def begin(self, offset: int) -> None:
-        self.count = offset
-
-    async def write(self, block: bytes | bytearray | memoryview) -> None:
-        self.count += len(block)
-
-
-async def _measured_bytes_per_s(source: Source, movies: Sequence[RemoteFile]) -> float | None:
-    """The speed of one connection: the beginning of the first movie, fetched and thrown away."""
-    if not movies or movies[0].size_bytes is None or movies[0].size_bytes < TRIAL_BYTES:
-        return None
-    trial, began_s = _Trial(), trio.current_time()
-    with trio.move_on_after(TRIAL_S):
-        try:
-            await source.download(movies[0].path, await source.head(movies[0].path), 0, trial)
-        except SourceError:
-            return None
-    took_s = trio.current_time() - began_s
-    return trial.count / took_s if trial.count >= TRIAL_BYTES and took_s > 0 else None
-
-
-def _until_bytes(movies: Sequence[RemoteFile], size_bytes: int | None) -> tuple[RemoteFile, ...]:
-    """The first movies until so many bytes are reached; the one that reaches it is the last."""
-    taken: list[RemoteFile] = []
-    total = 0
-    for movie in movies:
-        if size_bytes is not None and total >= size_bytes:
-            break
-        taken.append(movie)
-        total += movie.size_bytes or 0
-    return tuple(taken)
 
 
 def _slashed(url: str) -> str:

@@ -386,6 +386,15 @@ async def test_a_url_that_cannot_be_asked_is_refused(url: str) -> None:
         FtpSource(url)
 
 
+async def test_who_cannot_reach_the_server_is_told_of_the_proxy_that_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ftp_source, "unused_proxy", {"ftp://127.0.0.1:9/10200/a": "FTP_PROXY is set"}.get)
+    with pytest.raises(SourceError) as caught:
+        await FtpSource("ftp://127.0.0.1:9/10200/").head("a")
+    assert str(caught.value) == "ftp://127.0.0.1:9/10200/a cannot be reached: Connection refused (FTP_PROXY is set)"
+
+
 async def test_a_password_in_the_url_is_not_told() -> None:
     assert FtpSource("ftp://me:secret@archive.test/10200").url == "ftp://archive.test/10200/"
 
