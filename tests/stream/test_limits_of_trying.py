@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,7 +22,7 @@ from fsmcollect.stream.settings import Settings
 from fsmcollect.stream.values import Header
 from tests.stream.rehearsing import SMALL, check, in_lines, in_scipion, registered, stream
 
-LARGE = {"width_px": 1024, "height_px": 1024, "frames": 3}
+LARGE: dict[str, Any] = {"width_px": 1024, "height_px": 1024, "frames": 3}
 
 
 def test_a_file_that_grows_a_little_with_every_attempt_arrives_whatever_it_takes(tmp_path: Path) -> None:

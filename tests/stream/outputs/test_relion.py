@@ -194,6 +194,22 @@ def test_it_is_renewed_once_a_second_at_most(tmp_path: Path, clock: Clock) -> No
     assert shown == [0, 0, 3, 3, 5]
 
 
+def test_what_was_held_back_is_shown_when_nothing_more_arrives(tmp_path: Path, clock: Clock) -> None:
+    output = Relion(tmp_path, clock)
+    output.open(FACTS, [])
+    clock.now_s = 0.5
+    output.append(movie(1))
+    output.show()
+    assert names(by_gemmi(output.path)) == []
+    clock.now_s = 1.5
+    output.show()
+    assert len(names(by_gemmi(output.path))) == 1
+    written = output.path.stat().st_mtime_ns, output.path.stat().st_ino
+    clock.now_s = 99.0
+    output.show()
+    assert (output.path.stat().st_mtime_ns, output.path.stat().st_ino) == written, "nothing new, nothing written"
+
+
 def test_when_writing_is_slow_it_is_renewed_less_often(tmp_path: Path, clock: Clock) -> None:
     """A twentieth of the time at most, so that a long set is not written over and over."""
     output = Relion(tmp_path, clock)
