@@ -62,7 +62,7 @@ demo: $(VENV)/run.stamp ## collect the bundled example on the simulated beamline
 	@$(BIN)/fsmcollect simulate --out demo
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## measure: planning, simulating, transitions, import
+bench: $(VENV)/dev.stamp ## measure every promised figure (minutes)
 	@$(BIN)/python -m benchmarks
 
 # ------------------------------------------------------------------------------------------------------------ checks

@@ -226,7 +226,7 @@ def _nginx(tree: Path, scratch: Path) -> Generator[Served]:
         handed = [listening.fileno() for listening in (plain, secure)]
         server = subprocess.Popen(
             [_found("nginx"), "-c", str(config), "-p", str(scratch)],
-            stderr=subprocess.DEVNULL,
+            stderr=stack.enter_context((scratch / "said").open("wb")),
             pass_fds=handed,
             env={**os.environ, "NGINX": "".join(f"{number};" for number in handed)},
         )
@@ -236,9 +236,9 @@ def _nginx(tree: Path, scratch: Path) -> Generator[Served]:
         try:
             yield Served(f"http://127.0.0.1:{ports[0]}", f"https://127.0.0.1:{ports[1]}", certificate)
         except BaseException as error:
-            if server.poll() is not None:
-                log = scratch / "error.log"
-                error.add_note(f"nginx had ended by itself: {log.read_text() if log.exists() else 'it says nothing'}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(0.5)  # a server that ends of itself resets connections a moment before
+                error.add_note(f"nginx had ended by itself: {(scratch / 'said').read_text()}")
             raise
 
 

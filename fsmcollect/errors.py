@@ -77,7 +77,7 @@ class DeviceError(FsmCollectError):
 
 
 class StorageError(FsmCollectError):
-    """The disk refused an image or an event: free space or mend the directory, then collect the rest."""
+    """The disk refused an image or an event: free space or mend the directory, then go on."""
 
 
 class SafingError(FsmCollectError):

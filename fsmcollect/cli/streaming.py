@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from fsmcollect.observers import Listener
     from fsmcollect.sim.archive import Archive
-    from fsmcollect.stream.listing.dry_run import Survey
     from fsmcollect.stream.pipeline import Stream
     from fsmcollect.stream.result import StreamResult
     from fsmcollect.stream.settings import Settings
@@ -299,13 +298,20 @@ def _look_ahead(settings: Settings, directory: Path, *, is_resumed: bool, as_jso
     import trio
 
     from fsmcollect.console.streaming import Outlook, outlook_json, show_outlook
-    from fsmcollect.stream.keeping.workspace import can_open
+    from fsmcollect.stream.keeping.journal import Journal
+    from fsmcollect.stream.keeping.workspace import JOURNAL_FILE, can_open
     from fsmcollect.stream.listing.dry_run import survey
 
     can_open(directory.absolute(), is_resumed)
-    found = trio.run(partial(survey, settings, failed=_say_again))
+    ask = partial(survey, settings, failed=_say_again)
+    if is_resumed:
+        with Journal.open(directory / JOURNAL_FILE) as journal:
+            so_far = {"registered": len(journal.movies()), "registered_bytes": journal.movies_bytes()}
+            found = trio.run(partial(ask, is_settled=journal.is_known, **so_far))
+    else:
+        found = trio.run(ask)
     outlook = Outlook(
-        survey=_without_known(found, directory) if is_resumed else found,
+        survey=found,
         directory=directory,
         free_bytes=shutil.disk_usage(_existing(directory.absolute())).free,
         rate_bytes_per_s=settings.rate_bytes_per_s,
@@ -321,18 +327,6 @@ def _say_again(what: str, error: Exception, wait_s: float) -> None:
     from fsmcollect.console.tally import asked_again
 
     console.say(asked_again(what, str(error), wait_s), err=True)
-
-
-def _without_known(found: Survey, directory: Path) -> Survey:
-    """What is left to fetch for a stream that has registered or set aside some of it."""
-    from fsmcollect.stream.keeping.journal import Journal
-    from fsmcollect.stream.keeping.workspace import JOURNAL_FILE
-
-    with Journal.open(directory / JOURNAL_FILE) as journal:
-        movies = tuple(file for file in found.movies if not journal.is_known(file.path))
-        gains = tuple(file for file in found.gains if not journal.is_known(file.path))
-    total = sum(file.size_bytes or 0 for file in (*movies, *gains))
-    return attrs.evolve(found, movies=movies, gains=gains, bytes_total=total)
 
 
 def _existing(path: Path) -> Path:

@@ -33,6 +33,9 @@ _MULTIFRAME = re.compile(r"multi[\s_-]*frame", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{0,300})?(?:[eE][-+]?[0-9]{1,3})?")
 _WHOLE = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{1,10}(?:\.0{1,9})?")
 
+#: More imagesets are an attack. Assumed; the largest entries have some hundred.
+MAX_IMAGESETS = 10_000
+
 
 class EntryError(FsmCollectError):
     """The archive has no such entry, or what it says of it is no description: look at the entry's page."""
@@ -260,6 +263,10 @@ def _imagesets(value: object, accession: str) -> Iterator[Imageset]:
         value = []
     if not _is_list(value):
         raise EntryError(f"{asked}: the description's imagesets are {_kind(value)} instead of a list")
+    if len(value) > MAX_IMAGESETS:
+        raise EntryError(
+            f"{asked}: the description has {len(value):,} imagesets; {MAX_IMAGESETS:,} at most are believed"
+        )
     for number, plain in enumerate(value, 1):
         if not _is_object(plain):
             raise EntryError(f"{asked}: imageset {number} of the description is {_kind(plain)} instead of an object")

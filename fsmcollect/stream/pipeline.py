@@ -311,6 +311,9 @@ class Stream:
         if crew.gains_given_up:
             self._errors.add(f"{crew.gains_given_up:,} of the gain references could not be fetched; {again}")
             return Event.FAILED
+        if crew.rejected and not queue.so_far.registered:
+            self._errors.add("none of the movies is what it says, and nothing was registered")
+            return Event.FAILED
         if crew.given_up and not queue.is_met:
             self._errors.add(f"{crew.given_up:,} of the movies could not be fetched; {again}")
             return Event.FAILED

@@ -84,9 +84,12 @@ class Settings:
             raise InvalidRequest(problems)
 
     def going_on_from(self, kept: Settings) -> Settings:
-        """These settings for a stream that was begun with `kept` ones: an output that was begun goes on to its end."""
+        """These settings for a stream that was begun with `kept` ones: an output that was begun goes on to its end.
+
+        Checksums are had from the beginning or not at all: a list of some of them would look like one of all.
+        """
         outputs = tuple(dict.fromkeys((*kept.outputs, *self.outputs)))
-        return attrs.evolve(self, outputs=outputs, checksum=self.checksum or kept.checksum)
+        return attrs.evolve(self, outputs=outputs, checksum=kept.checksum)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for the journal."""

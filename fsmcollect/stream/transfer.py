@@ -42,7 +42,11 @@ from fsmcollect.stream.keeping.registry import OtherFile, Registry
 from fsmcollect.stream.keeping.workspace import Workspace
 from fsmcollect.stream.patience import ATTEMPTS_WHERE_NOT_THERE, Policy
 from fsmcollect.stream.sources import Changed, NotThere, Refused, Source, SourceError
+from fsmcollect.stream.stopping import size_in_words
 from fsmcollect.stream.values import Kind, Remote, RemoteFile, Verified
+
+#: What the sets and the journal may need besides. Assumed: room for ten thousand movies.
+ROOM_BYTES = 8 << 20
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -68,6 +72,8 @@ class Workshop:
     limit: RateLimit
     checksum: bool
     failures_in_a_row: int = attrs.field(init=False, default=0)
+    #: What each file under way will still need of the disk, bytes.
+    to_come: dict[str, int] = attrs.field(init=False, factory=dict[str, int])
     resumed_bytes: int = attrs.field(init=False, default=0)
     #: The server wants to be left alone until then, whatever the file; by trio's clock.
     not_before_s: float = attrs.field(init=False, default=-math.inf)
@@ -173,11 +179,13 @@ class Transfer:
             if not continues:
                 await in_thread(journal.note_part, path, remote)
             there = os.fstat(descriptor).st_size
-            await part.take_up(there if there <= remote.size_bytes else 0, self._so_far if continues else None)
-            if path not in self.shop.begun:
-                self.shop.begun.add(path)
-                self.shop.resumed_bytes += part.kept
+            offset = there if there <= remote.size_bytes else 0
             try:
+                await self._check_room(remote.size_bytes - offset)
+                await part.take_up(offset, self._so_far if continues else None)
+                if path not in self.shop.begun:
+                    self.shop.begun.add(path)
+                    self.shop.resumed_bytes += part.kept
                 if part.position < remote.size_bytes:
                     await self.shop.source.download(path, remote, part.position, part)
             finally:
@@ -186,8 +194,27 @@ class Transfer:
                 raise SourceError(f"{path}: {part.position:,} of {remote.size_bytes:,} bytes came")
             self._sha256 = part.sha256
 
+    async def _check_room(self, size_bytes: int) -> None:
+        """Refuse to fill the disk: what is there has to be registered, and the sets have to be closed.
+
+        Raises
+        ------
+        StorageError
+            What this file and those under way need is not free.
+        """
+        shop, path = self.shop, self.file.path
+        shop.to_come[path] = size_bytes
+        free_bytes = await in_thread(shop.workspace.free_bytes)
+        needed_bytes = sum(shop.to_come.values()) + ROOM_BYTES
+        if needed_bytes > free_bytes:
+            raise StorageError(
+                f"{path} needs {size_in_words(size_bytes)}, with what is under way {size_in_words(needed_bytes)}; in "
+                f"{shop.workspace.directory} {size_in_words(free_bytes)} are free: free space there, then resume"
+            )
+
     def _grown(self, part: PartialFile) -> None:
         """Take note of how far an attempt has come."""
+        self.shop.to_come.pop(self.file.path, None)
         self._so_far = part.position, part.hash
         if part.position > part.kept:
             self.shop.failures_in_a_row = 0
@@ -212,6 +239,7 @@ class Transfer:
             os.close(descriptor)
 
     def _arrived(self, position: int, kept: int) -> None:
+        self.shop.to_come[self.file.path] = self.size_bytes - position
         if position > kept:
             self.shop.failures_in_a_row = 0
         self.shop.observers.emit(

@@ -16,6 +16,7 @@ from fsmcollect.observers import Observers
 from fsmcollect.sim.archive import Archive, Fault, FaultKind
 from fsmcollect.stream import movies
 from fsmcollect.stream.keeping.holdings import kept_settings
+from fsmcollect.stream.keeping.workspace import Workspace
 from fsmcollect.stream.patience import Policy
 from fsmcollect.stream.pipeline import Stream
 from fsmcollect.stream.settings import Settings
@@ -261,3 +262,35 @@ async def test_a_stream_that_is_cancelled_closes_its_sets_first(tmp_path: Path) 
         nursery.cancel_scope.cancel()
     assert made.result().outcome is Outcome.ABORTED
     check(tmp_path, archive)
+
+
+def test_a_disk_is_not_filled_to_the_brim_so_that_the_sets_can_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_of_40_mb(workspace: Workspace) -> int:
+        files = (path for path in workspace.directory.rglob("*") if path.is_file())
+        return 40_000_000 - sum(path.stat().st_size for path in files)
+
+    monkeypatch.setattr(Workspace, "free_bytes", left_of_40_mb)
+    archive = Archive(movies=12, gain=False, **LARGE)
+    ended = stream(archive, tmp_path, jobs=2)
+    assert ended.result.outcome is Outcome.FAILED
+    assert 0 < ended.result.registered < 12
+    assert any("free space there, then resume" in error for error in ended.result.errors)
+    check(tmp_path, archive)
+
+
+def test_movies_none_of_which_is_what_it_says_are_no_success(tmp_path: Path) -> None:
+    archive = Archive(movies=3, faults=[Fault(FaultKind.CORRUPT, times=None)], **SMALL)
+    ended = stream(archive, tmp_path)
+    assert (ended.result.outcome, ended.result.registered, ended.result.rejected) == (Outcome.FAILED, 0, 3)
+
+
+def test_a_set_that_another_name_shares_is_not_written_to(tmp_path: Path) -> None:
+    archive = Archive(movies=3, **SMALL)
+    stream(archive, tmp_path / "out", count=1)
+    (tmp_path / "snapshot").hardlink_to(tmp_path / "out" / "movies.jsonl")
+    before = (tmp_path / "snapshot").read_bytes()
+    with pytest.raises(InvalidRequest, match=r"movies\.jsonl"):
+        stream(archive, tmp_path / "out", resume=True)
+    assert (tmp_path / "snapshot").read_bytes() == before

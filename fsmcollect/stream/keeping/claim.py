@@ -115,7 +115,8 @@ def refuse_content(directory: Path, root: int, resume: bool) -> None:
         if not resume:
             raise _invalid(directory, f"holds {name} already, which is not of this stream: choose another directory")
         expected = stat.S_ISDIR if name in FOLDERS else stat.S_ISREG
-        if not expected(status.st_mode):
+        is_shared = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+        if is_shared or not expected(status.st_mode):
             raise _invalid(directory, foreign(f"{name} there", status, directory))
 
 

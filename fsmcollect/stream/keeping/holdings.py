@@ -112,7 +112,7 @@ def _gains_of(journal: Journal) -> list[tuple[str, str | None]]:
 
 
 def kept_settings(directory: Path) -> Settings:
-    """What the stream in a directory was asked for; nothing is locked or written.
+    """What the stream in a directory was asked for.
 
     Raises
     ------

@@ -123,11 +123,16 @@ def folders(entry: Entry, chosen: Sequence[int]) -> list[tuple[str, int]]:
     wanted: dict[str, int] = {}
     for index in chosen:
         wanted.setdefault(entry.imagesets[index].directory, index)
-    return [
-        (directory, index)
-        for directory, index in wanted.items()
-        if not any(directory.startswith(f"{other}/") for other in wanted)
-    ]
+    return [(directory, index) for directory, index in wanted.items() if not _is_inside(directory, wanted)]
+
+
+def _is_inside(directory: str, others: Mapping[str, int]) -> bool:
+    """Whether one of the others is above it."""
+    while above := directory.rpartition("/")[0]:
+        if above in others:
+            return True
+        directory = above
+    return False
 
 
 def _owners(entry: Entry, chosen: Sequence[int]) -> dict[str, int | None]:

@@ -97,11 +97,13 @@ async def survey(
             measured = await _measured_bytes_per_s(inventory.source, movies)
         finally:
             await surveyor.aclose()
+    unknown = sum(file.size_bytes is None for file in (*movies, *gains))
+    untold = (f"the archive does not say how large {unknown:,} of the files are",) if unknown else ()
     return Survey(
         entry=entry,
         movies=movies,
         gains=gains,
-        notices=inventory.notices,
+        notices=(*inventory.notices, *untold),
         bytes_total=sum(file.size_bytes or 0 for file in (*movies, *gains)),
         measured_bytes_per_s=measured,
     )

@@ -6,6 +6,7 @@ and ``--dry-run`` both ask here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import PurePosixPath
@@ -30,7 +31,7 @@ from fsmcollect.together import expected_failure_as_itself
 T = TypeVar("T")
 
 #: Larger descriptions are none. Assumed; real ones have some ten kilobytes.
-MAX_ENTRY_BYTES = 64 << 20
+MAX_ENTRY_BYTES = 4 << 20
 #: FTP connections at once: the archive's front end resets them where many run in parallel (see docs/explanation).
 FTP_CONNECTIONS = 2
 
@@ -184,15 +185,19 @@ class Surveyor:
         return tuple(gains[path] for path in sorted(gains))
 
     async def sized(self, source: Source, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
-        """The files with their exact sizes, asked one by one, `jobs` at once."""
+        """The files with their exact sizes, asked one by one where the listing rounds, `jobs` at once.
+
+        A file that the server does not tell of keeps none: it can still be that it will be fetched.
+        """
         exact: list[RemoteFile] = list(files)
-        positions = iter(range(len(files)))
+        positions = iter([position for position, file in enumerate(files) if file.size_bytes is None])
 
         async def work() -> None:
             for position in positions:
                 path = files[position].path
-                remote = await self._patiently(path, partial(source.head, path))
-                exact[position] = attrs.evolve(files[position], size_bytes=remote.size_bytes)
+                with contextlib.suppress(SourceError):
+                    remote = await self._patiently(path, partial(source.head, path))
+                    exact[position] = attrs.evolve(files[position], size_bytes=remote.size_bytes)
 
         with expected_failure_as_itself():
             async with trio.open_nursery() as nursery:

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from fsmcollect.stream import paths
-from fsmcollect.stream.sources import Refused, Source
+from fsmcollect.stream.sources import REFUSED_KEPT, Refused, Source
 from fsmcollect.stream.values import Listed
 
 #: Deeper or larger trees are a loop or an attack. Assumed; the largest entries have some hundred thousand files.
@@ -78,7 +78,8 @@ async def walk(source: Source, lister: Lister, folders: Sequence[str], *, jobs: 
             for row in rows:
                 path = f"{folder}/{row.name}" if folder else row.name
                 if (reason := paths.check_path(path)) is not None:
-                    notices.append(f"{path!r} is left out: {reason}")
+                    if len(notices) < REFUSED_KEPT:
+                        notices.append(f"{path[:200]!r} is left out: {reason}")
                 elif not row.is_folder:
                     found[folder].append(row)
                 elif path.count("/") > MAX_DEPTH:

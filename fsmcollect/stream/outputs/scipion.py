@@ -97,6 +97,9 @@ class Scipion:
         self.path = directory / "movies.sqlite"
         self._directory = directory
         self._patience_s = patience_s
+        #: Since when another program has kept it locked, and until when that is borne; None while nobody does. One
+        #: patience for all who wait: else each of many jobs would bear it anew.
+        self._borne_until_s: float | None = None
         self._optics = Optics()
         self._database: sqlite3.Connection | None = None
         self._is_closed = False
@@ -186,7 +189,7 @@ class Scipion:
         if not self.path.exists():
             return None
         try:
-            with contextlib.closing(self._connect(self.path, self._patience_s)) as database:
+            with contextlib.closing(self._connect(self.path, self._left_s())) as database:
                 # Only a file that somebody else has changed is not.
                 database.execute("PRAGMA journal_mode = DELETE")
                 return self._examine(database, facts, movies)
@@ -244,20 +247,26 @@ class Scipion:
 
     def _commit(self, database: sqlite3.Connection, changes: Sequence[_Change]) -> None:
         """All of the changes or none, as soon as readers allow it."""
-        deadline_s = time.monotonic() + self._patience_s
         while True:
             try:
                 database.execute("BEGIN IMMEDIATE")
                 for statement, values in changes:
                     database.execute(statement, values)
                 database.execute("COMMIT")
+                self._borne_until_s = None
                 return
             except sqlite3.Error as error:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
-                if not _is_busy(error) or time.monotonic() >= deadline_s:
+                if not _is_busy(error) or self._left_s() <= 0.0:
                     raise
             time.sleep(_GIVE_WAY_S)
+
+    def _left_s(self) -> float:
+        """How long a program that keeps it locked is still waited for."""
+        if self._borne_until_s is None:
+            self._borne_until_s = time.monotonic() + self._patience_s
+        return max(self._borne_until_s - time.monotonic(), 0.0)
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:

@@ -254,12 +254,20 @@ class InMemory:
 NAMES = [f"data/{name}" for name in "abcd"]
 
 
-async def test_sizes_that_fail_in_one_tick_fail_as_one(autojump_clock: MockClock) -> None:
+async def test_a_size_that_the_server_does_not_tell_stays_unknown(autojump_clock: MockClock) -> None:
     files = [RemoteFile(name, Kind.MOVIE, 0) for name in NAMES]
-    with pytest.raises(Refused, match="cannot be asked") as caught:
-        async with asking(archive()) as there:
-            await there.surveyor.sized(InMemory(is_opened_by=4), files)
-    assert len(caught.value.__notes__) == 3
+    async with asking(archive()) as there:
+        assert await there.surveyor.sized(InMemory(is_opened_by=4), files) == tuple(files)
+
+
+async def test_a_size_that_the_listing_has_is_not_asked_for(autojump_clock: MockClock) -> None:
+    class Unasked(InMemory):
+        async def head(self, path: str) -> Remote:
+            raise AssertionError(f"{path} was asked for")
+
+    files = [RemoteFile(name, Kind.MOVIE, 0, size_bytes=5) for name in NAMES]
+    async with asking(archive()) as there:
+        assert await there.surveyor.sized(Unasked(is_opened_by=1), files) == tuple(files)
 
 
 async def test_folders_that_fail_in_one_tick_fail_as_one(autojump_clock: MockClock) -> None:
