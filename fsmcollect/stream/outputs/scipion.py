@@ -189,7 +189,8 @@ class Scipion:
         if not self.path.exists():
             return None
         try:
-            with contextlib.closing(self._connect(self.path, self._left_s())) as database:
+            patience_s = self._patience_s if self._borne_until_s is None else self._left_s()
+            with contextlib.closing(self._connect(self.path, patience_s)) as database:
                 # Only a file that somebody else has changed is not.
                 database.execute("PRAGMA journal_mode = DELETE")
                 return self._examine(database, facts, movies)
@@ -263,7 +264,7 @@ class Scipion:
             time.sleep(_GIVE_WAY_S)
 
     def _left_s(self) -> float:
-        """How long a program that keeps it locked is still waited for."""
+        """How long a program that keeps it locked, as it is said to just now, is still waited for."""
         if self._borne_until_s is None:
             self._borne_until_s = time.monotonic() + self._patience_s
         return max(self._borne_until_s - time.monotonic(), 0.0)

@@ -436,6 +436,19 @@ def test_a_reader_that_never_lets_go_is_told_of_and_the_movie_can_be_added_later
     assert properties(output.path)["_size"] == "2"
 
 
+def test_the_patience_with_a_reader_is_spent_once_and_is_there_again_for_the_next(output: Scipion) -> None:
+    """With many jobs each would wait as long anew, and an abort for all of them."""
+    output.open(FACTS, movies(1))
+    assert output._borne_until_s is None
+    with closing(reading(output.path)):
+        for _ in range(2):
+            with pytest.raises(StorageError, match="another program has kept it locked"):
+                output.append(movie(2))
+            assert output._left_s() == 0.0
+    output.append(movie(2))
+    assert output._borne_until_s is None
+
+
 def test_another_writer_at_opening_is_told_of(output: Scipion) -> None:
     output.open(FACTS, movies(1))
     again = Scipion(output.path.parent, patience_s=0.1)
