@@ -100,8 +100,6 @@ class Crew:
         The disk refused, or the archive has gone silent: the stream must end. Why is among the errors.
     given_up, gains_given_up : int
         Movies, and what belongs to them, that could not be fetched.
-    rejected : int
-        Movies that are not what they say.
     """
 
     entry: Entry
@@ -111,7 +109,6 @@ class Crew:
     fatal: bool = attrs.field(init=False, default=False)
     given_up: int = attrs.field(init=False, default=0)
     gains_given_up: int = attrs.field(init=False, default=0)
-    rejected: int = attrs.field(init=False, default=0)
 
     async def fetch_all(self, queue: Queue, *, restoring: bool = False) -> None:
         """Let transfers go on until the queue hands out no more, or the stream must end.
@@ -141,7 +138,6 @@ class Crew:
 
     def _account(self, file: RemoteFile, transfer: Transfer) -> None:
         if transfer.state is State.REJECTED:
-            self.rejected += file.kind is Kind.MOVIE
             self.errors.add(f"{file.path} is set aside in rejected/: {transfer.failure}")
         elif transfer.state is State.INTERRUPTED:
             self.fatal = True

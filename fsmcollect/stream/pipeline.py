@@ -311,7 +311,8 @@ class Stream:
         if crew.gains_given_up:
             self._errors.add(f"{crew.gains_given_up:,} of the gain references could not be fetched; {again}")
             return Event.FAILED
-        if crew.rejected and not queue.so_far.registered:
+        registry = cast("Holdings", self._holdings).registry
+        if registry.rejected and not registry.registered:
             self._errors.add("none of the movies is what it says, and nothing was registered")
             return Event.FAILED
         if crew.given_up and not queue.is_met:

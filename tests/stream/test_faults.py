@@ -113,7 +113,8 @@ def _end(ended: Rehearsal, directory: Path, archive: Archive) -> None:
     assert ended.result.outcome in (Outcome.DONE, Outcome.FAILED)
     if ended.result.outcome is Outcome.DONE:
         unlisted = any("listed twice" in notice for notice in ended.result.notices)
-        assert ended.result.registered + ended.result.rejected == len(archive.paths) or unlisted
+        rejected = sum((directory / "rejected" / path).exists() for path in archive.paths)
+        assert ended.result.registered + rejected == len(archive.paths) or unlisted
     else:
         assert ended.result.errors
     if directory.exists():

@@ -284,6 +284,8 @@ def test_movies_none_of_which_is_what_it_says_are_no_success(tmp_path: Path) -> 
     archive = Archive(movies=3, faults=[Fault(FaultKind.CORRUPT, times=None)], **SMALL)
     ended = stream(archive, tmp_path)
     assert (ended.result.outcome, ended.result.registered, ended.result.rejected) == (Outcome.FAILED, 0, 3)
+    again = stream(archive, tmp_path, resume=True)
+    assert again.result.outcome is Outcome.FAILED, "nor is a resume that finds nothing more to do"
 
 
 def test_a_set_that_another_name_shares_is_not_written_to(tmp_path: Path) -> None:
