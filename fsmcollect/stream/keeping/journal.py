@@ -208,11 +208,6 @@ class Journal:
             for row in self._rows(query, begin, min(begin + _BLOCK, stop)):
                 yield self._movie(row)
 
-    def movie(self, path: str) -> Movie | None:
-        """The registered movie of that path."""
-        rows = self._rows(f"SELECT {_MOVIE} FROM movies WHERE path = ?", path)
-        return self._movie(rows[0]) if rows else None
-
     def movies_bytes(self) -> int:
         return int(self._scalar("SELECT coalesce(sum(size_bytes), 0) FROM movies"))
 

@@ -82,8 +82,6 @@ def test_everything_that_was_told_is_there_when_it_is_opened_again(path: Path) -
         for known in ("data/a.mrc", "data/b.mrc", GAIN.path):
             assert journal.is_known(known)
         assert not journal.is_known(PATH)
-        assert journal.movie("data/a.mrc") == movies[1]
-        assert journal.movie(PATH) is None
         journal.begin(FACTS)
         assert (journal.state, journal.outcome) == ("open", None)
     assert [each.name for each in path.parent.iterdir()] == ["journal.sqlite"]
