@@ -2,7 +2,8 @@
 
 Beam first: the fast shutter, then the safety shutter; then motion stops and the detector is disarmed; then the cover
 closes and changed settings are put back. Each step is independent and idempotent, has its own deadline, commands the
-device whatever it is believed to do, and is verified by read-back. All are attempted, whatever fails.
+device whatever it is believed to do, and is verified by read-back. One that fails is carried out a second time: a lost
+answer must not latch a fault at night. All are attempted, whatever fails.
 
 Owns the order, the deadlines and the verdict. Owns no state: it may be repeated at any time.
 """
@@ -51,10 +52,19 @@ class Step:
 
 @attrs.frozen
 class StepEnded:
-    """What became of a step: `failure` is empty when it was verified."""
+    """What became of a step.
+
+    Attributes
+    ----------
+    failure : str
+        Empty when it was verified.
+    remark : str
+        Of a verified step, what went wrong on the way; empty when nothing did.
+    """
 
     step: Step
     failure: str
+    remark: str = ""
 
 
 Report = Callable[[StepEnded], None]
@@ -126,9 +136,11 @@ async def make_safe(
     async with _attempt(report, stragglers) as attempt:
         fast = await attempt.start(_fast_shutter(beamline))
         safety = await attempt.start(_safety_shutter(beamline))
-        await attempt.ended(
-            fast
-        )  # the safety shutter takes seconds: a crystal must not turn that long in a leaking beam
+        # The safety shutter takes seconds: a crystal must not turn that long in a leaking beam. Where the fast shutter is
+        # not known to be closed, it turns on until the safety shutter is: standing, one place would take all the beam.
+        await attempt.ended(fast)
+        if attempt.failures:
+            await attempt.ended(safety)
         motion = await attempt.start((*_goniometer(beamline), *_other_motion(beamline), *_detector(beamline)))
         await attempt.ended((*safety, *motion))
         await attempt.ended(await attempt.start((*_covers(beamline), *restore)))
@@ -140,10 +152,13 @@ async def pause(
 ) -> tuple[str, ...]:
     """Make a hold safe: the fast shutter first, then the rotation stops and the detector is disarmed.
 
-    Returns a sentence for each step that failed, as `make_safe` does. The safety shutter stays as it is.
+    Returns a sentence for each step that failed, as `make_safe` does. The safety shutter stays as it is. Where the fast
+    shutter is not known to be closed, nothing else is done: this is no pause, and `make_safe` has to follow.
     """
     async with _attempt(report, stragglers) as attempt:
         await attempt.ended(await attempt.start(_fast_shutter(beamline)))
+        if attempt.failures:
+            return tuple(attempt.failures)
         await attempt.ended(await attempt.start((*_goniometer(beamline), *_detector(beamline))))
         return tuple(attempt.failures)
 
@@ -151,13 +166,13 @@ async def pause(
 async def clear_the_way(
     beamline: Beamline, report: Report | None = None, *, stragglers: trio.Nursery | None = None
 ) -> tuple[str, ...]:
-    """Beam off and detector idle, whatever state the beamline was found in: before robot or person come near.
+    """Beam off, goniometer still, detector idle, however the beamline was found: before robot or person come near.
 
     Returns a sentence for each step that failed, as `make_safe` does.
     """
     async with _attempt(report, stragglers) as attempt:
         await attempt.ended(await attempt.start((*_fast_shutter(beamline), *_safety_shutter(beamline))))
-        await attempt.ended(await attempt.start(_detector(beamline)))
+        await attempt.ended(await attempt.start((*_goniometer(beamline), *_detector(beamline))))
         return tuple(attempt.failures)
 
 
@@ -219,24 +234,23 @@ class _Attempt:
                 await running.ended.wait()
             if not running.ended.is_set():
                 running.ended.set()
-                self._tell(
-                    running.step, f"no answer within {running.step.deadline_s:g} s, and it cannot be interrupted"
-                )
+                failure = f"no answer within {running.step.deadline_s:g} s, and it cannot be interrupted"
+                self._tell(StepEnded(running.step, failure))
 
     @trio.lowlevel.enable_ki_protection  # a second Ctrl-C must not end a step: it waits until all is safe
     async def _carry_out(self, running: _Running) -> None:
-        failure = ""
+        ended = StepEnded(running.step, "")
         with trio.CancelScope(shield=True):
-            failure = await _carry_out(running.step)
+            ended = await _carry_out(running.step)
         if not running.ended.is_set():
             running.ended.set()
-            self._tell(running.step, failure)
+            self._tell(ended)
 
-    def _tell(self, step: Step, failure: str) -> None:
-        if failure:
-            self.failures.append(f"{step.name}: {failure}")
+    def _tell(self, ended: StepEnded) -> None:
+        if ended.failure:
+            self.failures.append(f"{ended.step.name}: {ended.failure}")
         if self.report is not None:
-            self.report(StepEnded(step, failure))
+            self.report(ended)
 
 
 @contextlib.asynccontextmanager
@@ -248,12 +262,22 @@ async def _attempt(report: Report | None, stragglers: trio.Nursery | None) -> As
         yield _Attempt(nursery, report)
 
 
-async def _carry_out(step: Step) -> str:
-    """Carry out one step; empty when verified, else what is wrong."""
+async def _carry_out(step: Step) -> StepEnded:
+    """Carry out one step, if need be twice: a first attempt that hangs leaves half of the deadline to the second."""
+    given_up_at_s = trio.current_time() + step.deadline_s
+    first = await _failing(step, trio.current_time() + step.deadline_s / 2)
+    if not first:
+        return StepEnded(step, "")
+    second = await _failing(step, given_up_at_s)
+    return StepEnded(step, second, "" if second else f"only when it was done again: {first}")
+
+
+async def _failing(step: Step, until_s: float) -> str:
+    """Command and ask the device, once: what went wrong, empty when verified."""
     failure = f"no answer within {step.deadline_s:g} s"
     # The deadline stands inside: what an adapter raises while its own tasks are cancelled is a plain group by then.
     try:
-        with one_failure_as_itself(), trio.move_on_after(step.deadline_s):
+        with one_failure_as_itself(), trio.move_on_at(until_s):
             await step.command()
             # An answer that is not a plain yes is no answer: a string or a NaN counts as true in Python.
             verified = step.is_verified is None or (await step.is_verified()) is True

@@ -1,4 +1,4 @@
-"""Several device operations at once, failing as one; and one that must answer in time."""
+"""Several device operations at once, failing as one; one that must answer in time; one that is asked twice."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ async def answered(role: str, limit_s: float, operation: Awaitable[T]) -> T:
     with trio.move_on_after(limit_s):
         return await operation
     raise DeviceError(role, f"no answer within {limit_s:g} s")
+
+
+async def asked(role: str, read: Callable[[], Awaitable[T]]) -> T:
+    """What a device reads back; where the first answer is an error or does not come, asked a second time.
+
+    To ask again changes nothing about a device, and one lost answer must not cost a collection.
+
+    Raises
+    ------
+    DeviceError
+        The second answer was no better.
+    """
+    try:
+        return await answered(role, READ_LIMIT_S / 2, read())
+    except DeviceError as first:
+        try:
+            return await answered(role, READ_LIMIT_S / 2, read())
+        except DeviceError as second:
+            raise second from first
 
 
 async def together(first: Callable[[], Awaitable[None]], *others: Callable[[], Awaitable[None]]) -> None:

@@ -1,10 +1,13 @@
-"""What every test shares: how Hypothesis behaves."""
+"""What every test shares: how Hypothesis behaves, and what of the tables a run has visited."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests import table_coverage
 
 # `ci` is what runs unless asked otherwise: the same examples every time, so that a red build is red for its change.
 # `explore` looks further with fresh examples: HYPOTHESIS_PROFILE=explore, and `make prove`. No deadline in either: how
@@ -12,3 +15,24 @@ from hypothesis import settings
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+COVERAGE = table_coverage.TableCoverage()
+COVERAGE.watch_drivers()
+
+
+def pytest_collection_finish() -> None:
+    COVERAGE.watch_scenarios()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A whole run in which a row of a table has never fired is a failed one."""
+    whole = table_coverage.is_whole(session.config) and not table_coverage.ended_early(session)
+    if whole and COVERAGE.missed_rows:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if table_coverage.is_whole(config):
+        terminalreporter.section("what the tables say may happen, and did")
+        for sentence in COVERAGE.sentences():
+            terminalreporter.write_line(sentence)

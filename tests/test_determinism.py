@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fsmcollect.sim.scenario import library
 from fsmcollect.simulate.collecting import Rehearsal
+from fsmcollect.simulate.playing import play
 from tests.collecting.rehearsing import WAYS, Play, ask, simulate
 
 PROGRAM = """
@@ -23,7 +25,15 @@ for index, way in enumerate(WAYS):
     part = directory / str(index) if directory else None
     print(Rehearsal(requests=[WAYS[way]], simulated=simulate(seed=7), directory=part).run().trace_sha256)
 """
+SCENARIOS = """
+from fsmcollect.sim.scenario import library
+from fsmcollect.simulate.playing import play
+for name in library.names():
+    print(name, play(library.read(name)).trace_sha256)
+"""
 ROOT = Path(__file__).parents[1]
+#: Another interpreter, with what the package needs installed; `make prove` finds one.
+OTHER_PYTHON = os.environ.get("FSMCOLLECT_OTHER_PYTHON", "")
 #: With everything that can be asked of a person and of the beamline before the first image.
 FULL = ask(
     sample={"location": None},
@@ -34,11 +44,17 @@ FULL = ask(
 )
 
 
-def traces(seed: str, directory: Path | None) -> list[str]:
-    environment = {**os.environ, "PYTHONHASHSEED": seed}
-    command = [sys.executable, "-c", PROGRAM, str(ROOT), str(directory or "")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
-    return done.stdout.split()
+def said_by(program: str, *arguments: str, seed: str, python: str = sys.executable) -> list[str]:
+    """What a process of its own prints, line by line."""
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+    command = [python, "-c", program, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
+def traces(seed: str, directory: Path | None, python: str = sys.executable) -> list[str]:
+    return said_by(PROGRAM, str(ROOT), str(directory or ""), seed=seed, python=python)
 
 
 def _abort(rehearsal: Rehearsal) -> None:
@@ -68,6 +84,32 @@ def test_a_hundred_processes_agree(tmp_path: Path) -> None:
     expected = traces("0", None)
     for number in range(1, 100):
         assert traces(str(number * 7919), tmp_path / str(number) if number % 10 == 0 else None) == expected
+
+
+def test_processes_agree_on_every_bundled_scenario() -> None:
+    expected = said_by(SCENARIOS, seed="0")
+    assert len(expected) == len(set(expected)) == len(library.names())
+    assert said_by(SCENARIOS, seed="1013") == expected
+    assert [f"{name} {play(library.read(name)).trace_sha256}" for name in library.names()] == expected
+
+
+@pytest.mark.long
+def test_a_hundred_processes_agree_on_every_bundled_scenario() -> None:
+    expected = said_by(SCENARIOS, seed="0")
+    for number in range(1, 100):
+        assert said_by(SCENARIOS, seed=str(number * 7919)) == expected, number
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not OTHER_PYTHON, reason="FSMCOLLECT_OTHER_PYTHON names no other interpreter; `make prove` finds one"
+)
+def test_another_version_of_python_agrees_on_every_way_to_expose_and_every_bundled_scenario() -> None:
+    version = "import sys; print(*sys.version_info[:2])"
+    here, there = (said_by(version, seed="0", python=python) for python in (sys.executable, OTHER_PYTHON))
+    assert here != there, f"{OTHER_PYTHON} is the same version of Python as this one"
+    assert traces("1", None, OTHER_PYTHON) == traces("2", None)
+    assert said_by(SCENARIOS, seed="3", python=OTHER_PYTHON) == said_by(SCENARIOS, seed="4")
 
 
 def test_one_process_agrees_with_itself_and_another_seed_is_another_run(tmp_path: Path) -> None:

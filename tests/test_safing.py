@@ -12,7 +12,7 @@ import trio.testing
 
 from fsmcollect.beamline import Beamline, BeamlineConfig
 from fsmcollect.errors import BeamlineBusy, DeviceError, SafingError
-from fsmcollect.safing import Step, StepEnded, acknowledge, make_safe
+from fsmcollect.safing import Step, StepEnded, acknowledge, make_safe, pause
 
 CONFIG = BeamlineConfig(name="FAKE", synchrotron_name="Nowhere", instrument_short_name="F", shutter_opening_s=0.0)
 
@@ -123,7 +123,8 @@ def safely(beamline: Beamline, restore: tuple[Step, ...] = ()) -> tuple[tuple[st
 
 
 def commanded(log: list[tuple[str, str, float]]) -> list[str]:
-    return [role for role, name, _ in log if name == STEPS[role][0]]
+    """Who was commanded, in the order of each one's first command."""
+    return list(dict.fromkeys(role for role, name, _ in log if name == STEPS[role][0]))
 
 
 def test_every_device_is_commanded_and_asked_the_beam_first_and_the_cover_last() -> None:
@@ -131,7 +132,7 @@ def test_every_device_is_commanded_and_asked_the_beam_first_and_the_cover_last()
         log: list[tuple[str, str, float]] = []
         failures, ended, _took_s = safely(fake(log))
         assert failures == ()
-        assert commanded(log) == list(STEPS)
+        assert [role for role, name, _ in log if name == STEPS[role][0]] == list(STEPS), "each of them once"
         assert {(role, name) for role, name, _ in log} == {(role, n) for role in STEPS for n in STEPS[role][:2]}
         assert {step.step.name for step in ended} == {name for _, _, name in STEPS.values()}
         assert all(step.failure == "" for step in ended)
@@ -161,6 +162,41 @@ def test_one_step_that_fails_stops_no_other(role: str, way: str) -> None:
     assert [step.step.name for step in ended if step.failure] == [STEPS[role][2]]
 
 
+@attrs.define
+class Fails:
+    """Fails so often, then works."""
+
+    times: int
+    act: Callable[[], Awaitable[None]]
+    tried: int = 0
+
+    async def __call__(self) -> None:
+        self.tried += 1
+        await (self.act() if self.tried <= self.times else _well())
+
+
+@pytest.mark.parametrize("role", STEPS)
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+def test_a_step_that_fails_once_is_done_again_and_told_as_verified_with_a_remark(role: str, way: str) -> None:
+    log: list[tuple[str, str, float]] = []
+    act, words = WAYS_TO_FAIL[way]
+    device = Device(role, log, act=Fails(1, act))
+    failures, ended, _ = safely(fake(log, **{role: device}))
+    assert failures == ()
+    (told,) = (step for step in ended if step.step.name == STEPS[role][2])
+    assert (told.failure, words in told.remark) == ("", True)
+    assert [step.remark for step in ended if step is not told] == [""] * (len(STEPS) - 1)
+
+
+@pytest.mark.parametrize("role", STEPS)
+def test_a_step_is_tried_twice_and_no_more(role: str) -> None:
+    log: list[tuple[str, str, float]] = []
+    fails = Fails(2, _raises)
+    failures, _, _ = safely(fake(log, **{role: Device(role, log, act=fails)}))
+    assert fails.tried == 2
+    assert len(failures) == 1
+
+
 @pytest.mark.parametrize("role", STEPS)
 def test_a_command_that_worked_and_a_read_back_that_denies_it_is_a_failure(role: str) -> None:
     log: list[tuple[str, str, float]] = []
@@ -185,10 +221,32 @@ def test_all_that_hang_for_ever_take_no_longer_than_their_own_deadlines() -> Non
     assert commanded(log) == list(STEPS)
     assert len(failures) == len(STEPS)
     deadline_s = {step.step.name: step.step.deadline_s for step in ended}
-    fast_s, robot_s, cover_s = (
-        deadline_s[name] for name in ("fast shutter closed", "sample changer still", "detector cover closed")
+    safety_s, robot_s, cover_s = (
+        deadline_s[name] for name in ("safety shutter closed", "sample changer still", "detector cover closed")
     )
-    assert took_s == pytest.approx(fast_s + robot_s + cover_s)
+    assert took_s == pytest.approx(safety_s + robot_s + cover_s)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+def test_where_the_fast_shutter_fails_nothing_stops_before_the_safety_shutter_is_closed(way: str) -> None:
+    log: list[tuple[str, str, float]] = []
+
+    async def closes_slowly() -> None:
+        await trio.sleep(3.0)
+
+    failing = Device("fast_shutter", log, act=WAYS_TO_FAIL[way][0])
+    safely(fake(log, fast_shutter=failing, safety_shutter=Device("safety_shutter", log, act=closes_slowly)))
+    began_s = log[0][2]
+    when = {role: at_s - began_s for role, name, at_s in log if name == STEPS[role][0]}
+    assert all(when[role] >= 3.0 for role in STEPS if role not in BEAM)
+
+
+def test_a_pause_whose_shutter_is_not_known_to_be_closed_stops_nothing_else() -> None:
+    log: list[tuple[str, str, float]] = []
+    beamline = fake(log, fast_shutter=Device("fast_shutter", log, act=_raises))
+    failures = trio.run(pause, beamline, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert failures == ("fast shutter closed: device: burnt",)
+    assert commanded(log) == ["fast_shutter"]
 
 
 def test_settings_are_put_back_after_all_else_and_their_failure_is_one_like_any_other() -> None:
@@ -197,7 +255,7 @@ def test_settings_are_put_back_after_all_else_and_their_failure_is_one_like_any_
 
     def setting(name: str, act: Callable[[], Awaitable[None]]) -> Step:
         async def command() -> None:
-            order.append(name)
+            order.extend([] if name in order else [name])
             assert len(commanded(log)) == len(STEPS)
             await act()
 
@@ -223,7 +281,7 @@ def test_it_may_be_repeated() -> None:
     log: list[tuple[str, str, float]] = []
     beamline = fake(log)
     assert safely(beamline)[0] == safely(beamline)[0] == ()
-    assert commanded(log) == list(STEPS) * 2
+    assert [role for role, name, _ in log if name == STEPS[role][0]] == list(STEPS) * 2
 
 
 def test_a_report_that_raises_is_the_callers_bug_and_comes_out() -> None:
@@ -266,10 +324,11 @@ def test_an_acknowledged_fault_makes_safe_again_and_goes_only_when_all_is_verifi
         assert acknowledged(beamline) == ("fast shutter closed: device: burnt",)
         assert not beamline.free
         assert "burnt" in str(beamline.fault), "the fault says what is wrong now"
-    assert commanded(log) == list(STEPS) * 2
+        assert commanded(log) == list(STEPS)
+        log.clear()
     shutter.act = _well
     assert acknowledged(beamline) == ()
-    assert commanded(log) == list(STEPS) * 3
+    assert commanded(log) == list(STEPS)
     assert beamline.fault is None
     assert beamline.free
 

@@ -17,15 +17,17 @@ from fsmcollect import __version__, console
 from fsmcollect.cli.calling import Exit, GroupWithExamples
 from fsmcollect.cli.collecting import plan, simulate
 from fsmcollect.cli.drawing import diagrams
+from fsmcollect.cli.scenarios import scenarios
 from fsmcollect.cli.serving import archive
 from fsmcollect.cli.streaming import stream
+from fsmcollect.cli.sweeping import sweep
 from fsmcollect.errors import FsmCollectError, InvalidRequest
 
 __all__ = ["cli", "main"]
 
 _EXIT_CODES = (
-    ("0", "done, or nothing was missing"),
-    ("1", "failed"),
+    ("0", "done, or nothing was missing; of a scenario or a sweep: as expected"),
+    ("1", "failed; of a scenario or a sweep: not as expected"),
     ("2", "the input or the call is wrong: nothing moved, no file was made"),
     ("3", "aborted"),
     ("4", "it could not be verified that the beamline is safe"),
@@ -40,6 +42,8 @@ _EXIT_CODES = (
             ("fsmcollect simulate", "the bundled example, with image files"),
             ("fsmcollect plan lyso.toml", "what would be collected, and how long it takes"),
             ("fsmcollect simulate lyso.toml", "collect it on the simulated beamline"),
+            ("fsmcollect simulate gripper_stuck --explain", "what happens, and why"),
+            ("fsmcollect sweep inverse_beam --limit 100", "stopped anywhere, with any fault"),
             ("fsmcollect stream 10200 --limit 5", "five movies of EMPIAR-10200, as live sets"),
             ("fsmcollect diagrams --check", "do drawings and tables agree?"),
         ),
@@ -54,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (plan, simulate, stream, archive, diagrams):
+for command in (plan, simulate, scenarios, sweep, stream, archive, diagrams):
     cli.add_command(command)
 
 

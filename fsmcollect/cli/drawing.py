@@ -31,7 +31,11 @@ from fsmcollect.errors import InvalidRequest, Problem
     help="Where the pages are.",
 )
 def diagrams(check: bool, out: Path) -> None:
-    """Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed."""
+    """Draw the state machines from their tables: a Markdown page each, and SVG where Graphviz is installed.
+
+    Beside them, a page of the faults that a collection survives, and how.
+    """
+    from fsmcollect.console.declaring import faults_page
     from fsmcollect.machines import diagrams as drawing
     from fsmcollect.machines.collection import COLLECTION
     from fsmcollect.machines.stream import STREAM
@@ -39,12 +43,13 @@ def diagrams(check: bool, out: Path) -> None:
     from fsmcollect.machines.wedge import WEDGE
 
     tables = (COLLECTION, WEDGE, STREAM, TRANSFER)
+    others = {"faults": faults_page()}
     try:
         if not check:
-            for path in drawing.write(out, tables):
+            for path in drawing.write(out, tables, others):
                 console.say(str(path))
             return
-        difference = drawing.check(out, tables)
+        difference = drawing.check(out, tables, others)
     except OSError as error:
         allowed = f"cannot be used: {error.strerror}"
         raise InvalidRequest([Problem(field="--out", value=str(out), allowed=allowed)]) from error

@@ -14,9 +14,11 @@ import trio
 
 from fsmcollect import limits
 from fsmcollect.beamline import Beamline, Camera, Goniometer, Offset, Question
+from fsmcollect.collecting.moving import move
 from fsmcollect.errors import FsmCollectError
 from fsmcollect.events import PersonAsked
 from fsmcollect.observers import Observers
+from fsmcollect.together import asked
 
 #: A crystal seen nearer to the beam than this in both views is centred. Assumed: a fifth of a usual 50 um beam.
 TOLERANCE_UM = 10.0
@@ -53,7 +55,7 @@ class Centring:
         camera, goniometer = self.beamline.camera, self.beamline.goniometer
         if camera is None or goniometer is None:
             raise CentringFailed("automatic centring needs a camera and a goniometer")
-        here = await goniometer.read_positions()
+        here = await asked("goniometer", goniometer.read_positions)
         first_deg = here.get("omega_deg", 0.0)
         second_deg = limits.turned_by_90_deg(first_deg, goniometer)
         for _ in range(ATTEMPTS):
@@ -62,7 +64,8 @@ class Centring:
             # Each by itself: the maximum of numbers and a NaN may be a number.
             if all(abs(um) <= TOLERANCE_UM for um in (front.along_um, front.across_um, side.along_um, side.across_um)):
                 return side
-            await goniometer.move(_correction(await goniometer.read_positions(), (first_deg, second_deg), front, side))
+            here = await asked("goniometer", goniometer.read_positions)
+            await move(goniometer, _correction(here, (first_deg, second_deg), front, side))
         raise CentringFailed(
             f"the crystal is still off the beam by more than {TOLERANCE_UM:g} um after {ATTEMPTS} looks"
         )
@@ -87,7 +90,8 @@ class Centring:
 
 
 async def _look(camera: Camera, goniometer: Goniometer, omega_deg: float) -> Offset:
-    await goniometer.move({"omega_deg": omega_deg})
+    # Two views from one side would agree, and the crystal be off the beam all the same.
+    await move(goniometer, {"omega_deg": omega_deg})
     seen = await camera.locate()
     if seen is None:
         raise CentringFailed(f"the camera sees no sample at omega {omega_deg:g} deg")

@@ -6,6 +6,7 @@ to make anything safe (that is `safing`). The same code runs on simulated time, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fsmcollect.collecting.readiness import Readiness
 from fsmcollect.collecting.record import Record
 from fsmcollect.collecting.sample import Sample
 from fsmcollect.collecting.storing import Store
+from fsmcollect.collecting.watching import hutch_is_opened
 from fsmcollect.errors import BeamlineBusy, DeviceError, FsmCollectError, SafingError
 from fsmcollect.journal import Journal
 from fsmcollect.machines.collection import COLLECTION, Event, State
@@ -221,6 +223,11 @@ class Collection:
             raise self._bug
         return self.result()
 
+    @property
+    def has_ended(self) -> bool:
+        """It has run, and `result` says what became of it."""
+        return self._has_run and self._engine.outcome is not None and self.state in COLLECTION.final
+
     def result(self) -> Result:
         """What became of the run; also after `run` has raised.
 
@@ -230,7 +237,7 @@ class Collection:
             It is still running, or has never run.
         """
         outcome = self._engine.outcome
-        if outcome is None or self.state not in COLLECTION.final:
+        if outcome is None or not self.has_ended:
             raise BeamlineBusy(f"the run {self.name!r} has no result yet: it is in {self.state.name}")
         return Result(
             run=self.name,
@@ -295,8 +302,12 @@ class Collection:
                     if (shutter := self.beamline.safety_shutter) is not None:
                         complaint = "it closed while images were being taken: was the hutch opened?"
                         nursery.start_soon(self._watch, shutter.wait_while_open, Event.FAILED, complaint)
+                    elif (interlock := self.beamline.interlock) is not None:  # nothing closes when the hutch is opened
+                        opened = functools.partial(hutch_is_opened, interlock)
+                        nursery.start_soon(self._watch, opened, Event.FAILED, "")
                     setting = self._setting()
                     while not self._progress.is_complete:
+                        await self._optics.check_transmission()
                         await self._progress.take_next(setting)
                         if setting.commit is not None:
                             await setting.commit()
@@ -388,9 +399,12 @@ class Collection:
     async def _pause(self) -> None:
         """Beam off and verified, motion stopped, complete images stored, detector ready to be armed again."""
         self._require(await safing.pause(self.beamline, self._record.safing_step, stragglers=self._nursery))
-        await self._progress.salvage()
-        if self._store is not None:
-            await self._store.refresh_masters()
+        with trio.move_on_after(SALVAGE_DEADLINE_S) as limit:
+            await self._progress.salvage()
+            if self._store is not None:
+                await self._store.refresh_masters()
+        if limit.cancelled_caught:
+            raise DeviceError("detector or disk", f"no answer within {SALVAGE_DEADLINE_S:g} s to store what was complete")
         await self._record.commit()
 
     def _require(self, failures: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import attrs
 
 from fsmcollect.beamline import Beamline
-from fsmcollect.together import READ_LIMIT_S, answered
+from fsmcollect.together import asked
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ async def read_conditions(beamline: Beamline) -> Conditions:
     aperture, cryo_stream, ring = beamline.aperture, beamline.cryo_stream, beamline.ring
     axes: Mapping[str, float] = {}
     if beamline.goniometer is not None:
-        axes = await answered("goniometer", READ_LIMIT_S, beamline.goniometer.read_positions())
+        axes = await asked("goniometer", beamline.goniometer.read_positions)
     return Conditions(
         distance_mm=None if stage is None else await _read("detector_stage", stage.read_distance_mm),
         energy_ev=None if monochromator is None else await _read("monochromator", monochromator.read_energy_ev),
@@ -64,4 +64,4 @@ async def read_conditions(beamline: Beamline) -> Conditions:
 
 
 async def _read(role: str, read: Callable[[], Awaitable[float]]) -> float:
-    return await answered(role, READ_LIMIT_S, read())
+    return await asked(role, read)

@@ -21,7 +21,7 @@ from fsmcollect.machines.engine import Engine
 from fsmcollect.machines.wedge import WEDGE, Event, State
 from fsmcollect.observers import Observers
 from fsmcollect.timing import to_sweep
-from fsmcollect.together import one_failure_as_itself, together
+from fsmcollect.together import asked, one_failure_as_itself, together
 from fsmcollect.wedges import Wedge
 
 #: An image whose recorded omega is further from the nominal one than this part of its width is not what was asked for.
@@ -207,6 +207,9 @@ class WedgeRun:
             if self._exposures:
                 self._sweep = self._next_sweep()
                 await self.setting.goniometer.prepare_sweep(self._sweep)
+            # Else the crystal is burnt for images that nobody takes: of a detector that only said yes, or has failed since.
+            if await asked("detector", self.setting.detector.is_idle) is not False:
+                raise DeviceError("detector", "was armed, and just before the beam it reads back that it is not")
             await self.setting.goniometer.begin_sweep()
         except DeviceError as error:
             self._spoilt = True

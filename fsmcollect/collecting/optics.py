@@ -14,10 +14,10 @@ import trio
 
 from fsmcollect import limits
 from fsmcollect.beamline import Beamline
-from fsmcollect.errors import DeviceError
+from fsmcollect.collecting.moving import agree
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
-from fsmcollect.together import READ_LIMIT_S, answered, together
+from fsmcollect.together import answered, asked, together
 
 #: Longest wait for any one of the optics. Assumed: several times the longest travel.
 MOVE_LIMIT_S = 300.0
@@ -70,7 +70,7 @@ class Optics:
         self._keeps_mm = changer.needs_distance_mm
         if stage is None:
             return
-        here_mm = await answered("detector_stage", READ_LIMIT_S, stage.read_distance_mm())
+        here_mm = await asked("detector_stage", stage.read_distance_mm)
         if here_mm < changer.needs_distance_mm:
             if self.targets.distance_mm is None:  # nobody asked for another: it goes back to where it stood
                 self.targets.distance_mm = here_mm
@@ -99,8 +99,8 @@ class Optics:
         if target_mm < self._keeps_mm and not self._room_is_free.is_set():
             await self._room_is_free.wait()
         await answered("detector_stage", MOVE_LIMIT_S, stage.move(target_mm))
-        there_mm = await answered("detector_stage", READ_LIMIT_S, stage.read_distance_mm())
-        _agree("detector_stage", target_mm, there_mm, limits.DISTANCE_TOLERANCE_MM, "mm")
+        there_mm = await asked("detector_stage", stage.read_distance_mm)
+        agree("detector_stage", target_mm, there_mm, limits.DISTANCE_TOLERANCE_MM, "mm")
         self.observers.emit(StepDone, step="detector distance", detail=f"{target_mm:g} mm")
 
     async def _energy_and_transmission(self) -> None:
@@ -112,29 +112,34 @@ class Optics:
         monochromator, target_ev = self.beamline.monochromator, self.targets.energy_ev
         if monochromator is not None and target_ev is not None:
             await answered("monochromator", MOVE_LIMIT_S, monochromator.move(target_ev))
-            there_ev = await answered("monochromator", READ_LIMIT_S, monochromator.read_energy_ev())
-            _agree("monochromator", target_ev, there_ev, limits.ENERGY_TOLERANCE * target_ev, "eV")
+            there_ev = await asked("monochromator", monochromator.read_energy_ev)
+            agree("monochromator", target_ev, there_ev, limits.ENERGY_TOLERANCE * target_ev, "eV")
             self.observers.emit(StepDone, step="energy", detail=f"{self.targets.energy_ev:g} eV")
 
     async def _transmission(self) -> None:
         attenuator, target_frac = self.beamline.attenuator, self.targets.transmission_frac
         if attenuator is not None and target_frac is not None:
             await answered("attenuator", MOVE_LIMIT_S, attenuator.set_transmission(target_frac))
-            tolerance = limits.transmission_tolerance(target_frac)
-            there_frac = await answered("attenuator", READ_LIMIT_S, attenuator.read_transmission_frac())
-            _agree("attenuator", target_frac, there_frac, tolerance, "")
+            await self.check_transmission()
             self.observers.emit(StepDone, step="transmission", detail=f"{self.targets.transmission_frac:g}")
+
+    async def check_transmission(self) -> None:
+        """Return where the beam is as strong as asked for; before each wedge, for absorbers that slip burn a crystal.
+
+        Raises
+        ------
+        DeviceError
+            It is not, or nobody can tell.
+        """
+        attenuator, target_frac = self.beamline.attenuator, self.targets.transmission_frac
+        if attenuator is not None and target_frac is not None:
+            there_frac = await asked("attenuator", attenuator.read_transmission_frac)
+            agree("attenuator", target_frac, there_frac, limits.transmission_tolerance(target_frac), "")
 
     async def _aperture(self) -> None:
         aperture, target_um = self.beamline.aperture, self.targets.aperture_um
         if aperture is not None and target_um is not None:
             await answered("aperture", MOVE_LIMIT_S, aperture.select(target_um))
-            there_um = await answered("aperture", READ_LIMIT_S, aperture.read_size_um())
-            _agree("aperture", target_um, there_um, APERTURE_TOLERANCE_UM, "um")
+            there_um = await asked("aperture", aperture.read_size_um)
+            agree("aperture", target_um, there_um, APERTURE_TOLERANCE_UM, "um")
             self.observers.emit(StepDone, step="aperture", detail=f"{self.targets.aperture_um:g} um")
-
-
-def _agree(role: str, wanted: float, there: float, tolerance: float, unit: str) -> None:
-    """Raise DeviceError unless the read-back says what was wanted; a NaN says nothing."""
-    if not abs(there - wanted) <= tolerance:
-        raise DeviceError(role, f"was set to {wanted:g} {unit}".rstrip() + f" and reads back {there:g} {unit}".rstrip())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 
 from fsmcollect.beamline import Beamline, Diodes
@@ -10,7 +12,7 @@ from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.safing import Step
-from fsmcollect.together import READ_LIMIT_S, answered
+from fsmcollect.together import answered, asked
 
 #: Longest waits. Assumed: several times what healthy devices need.
 SHUTTER_LIMIT_S = 60.0
@@ -46,22 +48,29 @@ class Readiness:
             await self._take_dark()
             if (cover := self.beamline.detector_cover) is not None:
                 await answered("detector_cover", SHUTTER_LIMIT_S, cover.open())
+                await self._must_be_open("detector_cover", cover.is_closed)
                 self.observers.emit(StepDone, step="detector cover open")
         if (shutter := self.beamline.safety_shutter) is not None:
             await answered("safety_shutter", SHUTTER_LIMIT_S, shutter.open())
+            await self._must_be_open("safety_shutter", shutter.is_closed)
             self.observers.emit(StepDone, step="safety shutter open")
         if self.beamline.diodes is not None:
             await self._adjust_gains(self.beamline.diodes)
         self._ready_once = True
 
+    async def _must_be_open(self, role: str, is_closed: Callable[[], Awaitable[bool]]) -> None:
+        """What only says that it has opened would leave every image dark."""
+        if await asked(role, is_closed) is not False:
+            raise DeviceError(role, "was opened and reads back that it is closed")
+
     async def _check_surroundings(self) -> None:
         """What must be true before a crystal is exposed, and is nobody's command."""
         interlock, cryo_stream = self.beamline.interlock, self.beamline.cryo_stream
-        if interlock is not None and not await answered("interlock", READ_LIMIT_S, interlock.is_searched()):
+        if interlock is not None and not await asked("interlock", interlock.is_searched):
             raise DeviceError("interlock", "the hutch is not searched: search it, then collect again")
         limit_k = self.beamline.config.max_sample_temperature_k
         if cryo_stream is not None and limit_k is not None:
-            temperature_k = await answered("cryo_stream", READ_LIMIT_S, cryo_stream.read_temperature_k())
+            temperature_k = await asked("cryo_stream", cryo_stream.read_temperature_k)
             if not temperature_k <= limit_k:  # so that a NaN is refused too
                 raise DeviceError("cryo_stream", f"{temperature_k:.1f} K at the sample, at most {limit_k:g} K allowed")
 
@@ -72,7 +81,7 @@ class Readiness:
             self.observers.emit(StepDone, step="dark image", detail=f"{self.dark_exposure_s:g} s")
 
     async def _adjust_gains(self, diodes: Diodes) -> None:
-        before = await answered("diodes", READ_LIMIT_S, diodes.read_gains())
+        before = await asked("diodes", diodes.read_gains)
 
         async def put_back() -> None:
             await diodes.set_gains(*before)

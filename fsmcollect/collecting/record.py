@@ -75,7 +75,8 @@ class Record:
 
     def safing_step(self, ended: StepEnded) -> None:
         """A step of safing has ended."""
-        self.observers.emit(SafingStep, step=ended.step.name, verified=not ended.failure, message=ended.failure)
+        message = ended.failure or ended.remark
+        self.observers.emit(SafingStep, step=ended.step.name, verified=not ended.failure, message=message)
 
     async def end(self, *, outcome: str, safe: bool, images: int) -> None:
         """Say how it ended and put that on disk."""

@@ -10,11 +10,12 @@ import trio
 from fsmcollect import limits
 from fsmcollect.beamline import Beamline, Question
 from fsmcollect.collecting.centring import Centring, CentringFailed
+from fsmcollect.collecting.moving import move
 from fsmcollect.errors import DeviceError
 from fsmcollect.events import StepDone
 from fsmcollect.observers import Observers
 from fsmcollect.request import CentringMethod, Request
-from fsmcollect.together import READ_LIMIT_S, answered
+from fsmcollect.together import answered, asked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 #: Longest wait for the robot. Assumed: ten times a usual exchange.
 ROBOT_TIMEOUT_S = 300.0
 #: Longest waits for other devices. Assumed: several times the longest they need.
-MOVE_LIMIT_S = 120.0
 BACKLIGHT_LIMIT_S = 30.0
 CAMERA_LIMIT_S = 30.0
 #: Longest wait for a person to mount a sample by hand. Assumed: half an hour.
@@ -51,7 +51,7 @@ class Sample:
         changer, location = self.beamline.sample_changer, self.request.sample.location
         if changer is None or location is None:
             return False
-        return await answered("sample_changer", READ_LIMIT_S, changer.read_loaded()) != location
+        return await asked("sample_changer", changer.read_loaded) != location
 
     async def mount(self) -> None:
         """Have the sample asked for on the goniometer, by the robot or by a person.
@@ -73,11 +73,11 @@ class Sample:
             return
         if changer is None:
             raise DeviceError("sample_changer", f"{location} was asked for, but there is none")
-        if await answered("sample_changer", READ_LIMIT_S, changer.read_loaded()) == location:
+        if await asked("sample_changer", changer.read_loaded) == location:
             self.observers.emit(StepDone, step="sample mounted", detail=f"{location}, already there")
             return
         await answered("sample_changer", ROBOT_TIMEOUT_S, changer.load(location))
-        loaded = await answered("sample_changer", READ_LIMIT_S, changer.read_loaded())
+        loaded = await asked("sample_changer", changer.read_loaded)
         if loaded != location:
             raise DeviceError("sample_changer", f"{location} was asked for, but {loaded or 'nothing'} is mounted")
         self.observers.emit(StepDone, step="sample mounted", detail=str(location))
@@ -94,10 +94,10 @@ class Sample:
         """
         request, goniometer = self.request, self.beamline.goniometer
         if request.positions and goniometer is not None:
-            await answered("goniometer", MOVE_LIMIT_S, goniometer.move(request.positions))
+            await move(goniometer, request.positions)
             self.observers.emit(StepDone, step="goniometer positions")
-        asked = request.centring
-        looks = asked.method is not CentringMethod.NONE or asked.validate or request.snapshots.count > 0
+        wanted = request.centring
+        looks = wanted.method is not CentringMethod.NONE or wanted.validate or request.snapshots.count > 0
         backlight = self.beamline.backlight
         if looks and backlight is not None:
             await answered("backlight", BACKLIGHT_LIMIT_S, backlight.move_in())
@@ -108,22 +108,24 @@ class Sample:
         await self._take_snapshots()
         if backlight is not None:
             await answered("backlight", BACKLIGHT_LIMIT_S, backlight.move_out())
+            if await asked("backlight", backlight.is_in) is not False:
+                raise DeviceError("backlight", "was moved out and reads back that it is in: it would be in the beam")
 
     async def _centre(self) -> None:
-        asked = self.request.centring
-        if asked.method is CentringMethod.NONE:
+        wanted = self.request.centring
+        if wanted.method is CentringMethod.NONE:
             return
-        if asked.method is CentringMethod.MANUAL:
-            await self._centring().ask(Question.CENTRE_BY_HAND, asked.timeout_s)
+        if wanted.method is CentringMethod.MANUAL:
+            await self._centring().ask(Question.CENTRE_BY_HAND, wanted.timeout_s)
             self.observers.emit(StepDone, step="centred", detail="by hand")
             return
-        with trio.move_on_after(asked.timeout_s) as limit:
+        with trio.move_on_after(wanted.timeout_s) as limit:
             left = await self._centring().automatic()
             self.observers.emit(
                 StepDone, step="centred", detail=f"{left.along_um:.1f} um, {left.across_um:.1f} um off the beam"
             )
         if limit.cancelled_caught:
-            raise CentringFailed(f"not centred within centring.timeout_s = {asked.timeout_s:g} s")
+            raise CentringFailed(f"not centred within centring.timeout_s = {wanted.timeout_s:g} s")
 
     async def _take_snapshots(self) -> None:
         """Pictures 90 degrees apart, from the omega at which the sweep begins."""
@@ -132,7 +134,7 @@ class Sample:
             return
         angles_deg = limits.snapshot_angles_deg(self.request, goniometer)
         for number, omega_deg in enumerate(angles_deg[:count]):
-            await answered("goniometer", MOVE_LIMIT_S, goniometer.move({"omega_deg": omega_deg}))
+            await move(goniometer, {"omega_deg": omega_deg})
             picture = await answered("camera", CAMERA_LIMIT_S, camera.snapshot())
             if self.store is not None:
                 await self.store.store_snapshot(number + 1, picture)

@@ -252,10 +252,17 @@ def render_page(table: AnyTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(out: Path, tables: Iterable[AnyTable]) -> list[Path]:
+def write(out: Path, tables: Iterable[AnyTable], others: Mapping[str, str] | None = None) -> list[Path]:
     """Write a page for each table into `out`, and its picture where Graphviz is installed.
 
     Pages that were made here for tables that exist no longer are removed.
+
+    Parameters
+    ----------
+    out : Path
+    tables : iterable of Table
+    others : mapping of str to str, optional
+        Further pages that are made of what is declared, by their names; they have no picture.
 
     Returns
     -------
@@ -263,14 +270,14 @@ def write(out: Path, tables: Iterable[AnyTable]) -> list[Path]:
         The files written: pages, and SVG pictures. The pictures differ between releases of Graphviz, so nobody checks
         them for drift.
     """
-    pages = _pages(tables)
+    pages = _pages(tables, others)
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for table_name, (page, dot_text) in pages.items():
         path = out / f"{table_name}.md"
         path.write_text(page, encoding="utf-8", newline="\n")
         written.append(path)
-        drawn = svg(dot_text)
+        drawn = svg(dot_text) if dot_text else None
         if drawn is not None:
             picture = path.with_suffix(".svg")
             picture.write_bytes(drawn)
@@ -280,9 +287,9 @@ def write(out: Path, tables: Iterable[AnyTable]) -> list[Path]:
     return written
 
 
-def check(out: Path, tables: Iterable[AnyTable]) -> str:
+def check(out: Path, tables: Iterable[AnyTable], others: Mapping[str, str] | None = None) -> str:
     """How the pages in `out` differ from what the tables say: a unified diff, empty where they do not."""
-    pages = _pages(tables)
+    pages = _pages(tables, others)
     diff: list[str] = []
     for table_name, (page, _) in pages.items():
         path = out / f"{table_name}.md"
@@ -293,8 +300,10 @@ def check(out: Path, tables: Iterable[AnyTable]) -> str:
     return "".join(diff)
 
 
-def _pages(tables: Iterable[AnyTable]) -> dict[str, tuple[str, str]]:
-    return {table.name: (render_page(table), dot(table)) for table in tables}
+def _pages(tables: Iterable[AnyTable], others: Mapping[str, str] | None) -> dict[str, tuple[str, str]]:
+    """By name: the page, and its picture's text (empty where it has none)."""
+    drawn = {table.name: (render_page(table), dot(table)) for table in tables}
+    return drawn | {name: (page, "") for name, page in (others or {}).items()}
 
 
 def _stale(out: Path, pages: Mapping[str, object]) -> list[Path]:

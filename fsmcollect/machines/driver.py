@@ -219,10 +219,15 @@ class Driver(Generic[S, E]):
             try:
                 await self._alarm.wait()
             finally:
-                # Without an alarm, this is a cancellation: from outside, unless the machine has ended.
-                if self._alarm.is_set() or self.engine.current not in self.engine.table.final:
+                # Without an alarm, this is a cancellation: from outside, unless the machine has ended by itself. One that
+                # ends it (in FAULT) may have been answered before this task has its turn: the command leaves all the same.
+                left = self._leaving is not None and _is_cancellation(self._leaving)
+                if self._alarm.is_set() or left or not self._has_ended():
                     self._alarm = trio.Event()
                     await self._turn_beam_off(beam_off)
+
+    def _has_ended(self) -> bool:
+        return self.engine.current in self.engine.table.final
 
     async def _insist(self, unwound: trio.Event, make_safe: BeamOff) -> None:
         """Where the interrupted activity does not let go, make safe beside it."""
@@ -234,8 +239,11 @@ class Driver(Generic[S, E]):
     async def _turn_beam_off(self, beam_off: BeamOff) -> None:
         try:
             with trio.CancelScope(shield=True) as self._beam_off_scope:
+                if self._has_ended():
+                    self._beam_off_scope.cancel()
                 async with trio.open_nursery() as nursery:
-                    if self.make_safe is not None and self.engine.current is not self.engine.table.safety:
+                    is_safing = self.engine.current is self.engine.table.safety
+                    if self.make_safe is not None and not is_safing and not self._has_ended():
                         # Without a request it is the cancellation from outside that interrupts the present scope.
                         unwound = self._unwound if self._interrupted is None else self._interrupted
                         self._interrupted = None

@@ -69,21 +69,32 @@ def _toml_error(text: str, error: ValueError, where: str) -> tuple[str, str, str
 
 
 # Possessive (`++`), so that no row, however long, is gone through more than a few times.
-_HEADER = re.compile(r"\s*+\[++([^\[\]#]++)\]")
+_HEADER = re.compile(r"\s*+(\[++)([^\[\]#]++)\]")
 _SETTING = re.compile(r"""\s*+((?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+'|\s*+\.\s*+)+?)\s*+=""")
 
 
 def setting_lines(text: str) -> dict[str, int]:
-    """Line of each dotted name, from 1, by a light scan: a name inside a long string may fool it, and only it."""
+    """Line of each dotted name, from 1, by a light scan: a name inside a long string may fool it, and only it.
+
+    Of an array of tables (``[[faults]]``, not within another table) every entry has a name of its own too, counted
+    from 0: ``faults[2].effect``. The plain name is that of its first.
+    """
     lines: dict[str, int] = {}
-    section = ""
+    entries: dict[str, int] = {}
+    section = numbered = ""
     for line, row in enumerate(text.split("\n"), 1):
         if header := _HEADER.match(row):
-            section = _plain_name(header[1])
-            lines.setdefault(section, line)
+            section = _plain_name(header[2])
+            if header[1] == "[[" and "." not in section:
+                entries[section] = entries.get(section, -1) + 1
+            array = section.partition(".")[0]
+            numbered = f"{array}[{entries[array]}]{section[len(array) :]}" if array in entries else section
+            for name in (section, numbered):
+                lines.setdefault(name, line)
         elif setting := _SETTING.match(row):
             name = _plain_name(setting[1])
-            lines.setdefault(f"{section}.{name}" if section else name, line)
+            for table in {section, numbered}:
+                lines.setdefault(f"{table}.{name}" if table else name, line)
             if not section:
                 lines.setdefault(name.split(".")[0], line)
     return lines

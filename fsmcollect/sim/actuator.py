@@ -25,6 +25,8 @@ class _Travel(Generic[T]):
 
     target: T
     due: Scheduled | None = None
+    #: It should have arrived by now, and was jammed then.
+    is_late: bool = False
     ended: trio.Event = attrs.field(factory=trio.Event)
     #: Why it did not arrive; empty when it did.
     failure: str = ""
@@ -55,6 +57,8 @@ class Actuator(Generic[T]):
     travel_s: float
     time_limit_s: float = 30.0  # assumed
     jammed: bool = False
+    #: When it came to where it stands.
+    stands_since_us: int = attrs.field(init=False, default=0)
     _travel: _Travel[T] | None = attrs.field(init=False, default=None)
 
     @property
@@ -62,11 +66,23 @@ class Actuator(Generic[T]):
         """A travel is under way, jammed or not."""
         return self._travel is not None
 
+    @property
+    def arrives_us(self) -> int | None:
+        """When the travel under way will be at its end; None without one."""
+        return None if self._travel is None or self._travel.due is None else self._travel.due.when_us
+
+    def reset(self) -> None:
+        """Somebody power-cycles its controller: a travel ends where it is, neither here nor there."""
+        self.trace.note(self.name, "reset")
+        if self._travel is not None:
+            self._end(f"started afresh on its way to {self._travel.target}")
+
     def command(self, target: T) -> None:
         """Send it to `target`, whatever it is doing; never waits."""
         self.trace.note(self.name, f"to {target}")
         if self._travel is not None:
             if self._travel.target == target:
+                self._set_out_anew(self._travel)
                 return
             self._end(f"was sent to {target} on its way to {self._travel.target}")
         if self.setting == target:
@@ -94,15 +110,26 @@ class Actuator(Generic[T]):
         if travel.failure:
             raise DeviceError(self.name, travel.failure)
 
+    def _set_out_anew(self, travel: _Travel[T]) -> None:
+        """Told the same once more: where it was jammed and is free again, it goes; else it is on its way already."""
+        if self.jammed or not travel.is_late:
+            return
+        travel.is_late = False
+        if travel.due is not None:
+            travel.due.cancel()
+        self.setting = None
+        travel.due = self.kernel.after(to_us(self.travel_s), self._arrive, by=self.name)
+
     def _arrive(self) -> None:
         travel = self._travel
         if travel is None:
             return
         if self.jammed:
+            travel.is_late = True
             rest_s = max(0.0, self.time_limit_s - self.travel_s)
             travel.due = self.kernel.after(to_us(rest_s), self._run_out, by=self.name)
             return
-        self.setting = travel.target
+        self.setting, self.stands_since_us = travel.target, self.kernel.now_us
         self.trace.note(self.name, f"at {travel.target}")
         self._end("")
 

@@ -6,8 +6,9 @@ and the choice of what is there. Owns no behaviour: that is the devices'.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from random import Random
+from typing import Any
 
 import attrs
 
@@ -15,21 +16,33 @@ from fsmcollect.beamline import Beamline, BeamlineConfig, Location, Question
 from fsmcollect.sim.camera import Backlight, Camera, Head
 from fsmcollect.sim.changer import SampleChanger
 from fsmcollect.sim.checkers import (
+    AtRest,
     BeamOnlyInSweep,
     BeamOnlyOnArmedDetector,
     Checkers,
+    DoseOfRun,
     FramesAreTrue,
     HutchSearched,
+    LightAsPlanned,
+    LightOnlyInFrames,
+    NoExposureInOpenHutch,
     NothingInTheBeam,
     NoTriggerLost,
     OnlyOmegaMoves,
+    Openings,
+    PhotonsAsAsked,
+    ReportedAnglesAreNominal,
+    ReportedIsHandedOut,
     RobotHasRoom,
+    RobotOnlyInTheDark,
+    RobotOnlyWhileGoniometerStands,
+    RobotOnlyWithDetectorAtRest,
 )
 from fsmcollect.sim.detector import Detector, OmegaRecord, State
 from fsmcollect.sim.dose import BeamPath, Dose
 from fsmcollect.sim.goniometer import Goniometer
 from fsmcollect.sim.interlock import Interlock
-from fsmcollect.sim.kernel import Kernel
+from fsmcollect.sim.kernel import Kernel, to_us
 from fsmcollect.sim.optics import Aperture, Attenuator, DetectorStage, Diodes, Monochromator
 from fsmcollect.sim.person import Person
 from fsmcollect.sim.ring import Ring
@@ -61,6 +74,9 @@ CONFIG = BeamlineConfig(
     polarisation_frac=0.99,  # assumed
 )
 
+#: Where no safety shutter drops, the hutch is looked at now and then. Assumed: once a second at least.
+UNTOLD_US = 1_000_000
+
 #: A crystal so near the beam's centre is hit, at any omega. Assumed: half of the beam.
 HIT_TOLERANCE_UM = 25.0
 
@@ -84,6 +100,8 @@ class SimulatedBeamline:
     config : BeamlineConfig
     bare_pins : collection of Location
         Places in the dewar whose pin holds no sample.
+    settings : mapping of str to mapping
+        By device: numbers and truth values that it is built with, each named as the device's attribute.
     """
 
     seed: int | str = 0
@@ -91,6 +109,7 @@ class SimulatedBeamline:
     without: Collection[str] = frozenset()
     config: BeamlineConfig = CONFIG
     bare_pins: Collection[Location] = frozenset()
+    settings: Mapping[str, Mapping[str, float | bool]] = attrs.field(factory=dict[str, Mapping[str, float | bool]])
     kernel: Kernel = attrs.field(init=False)
     trace: Trace = attrs.field(init=False)
     interlock: Interlock = attrs.field(init=False)
@@ -152,33 +171,42 @@ class SimulatedBeamline:
     def _has(self, role: str) -> bool:
         return role not in self.without
 
+    def _set(self, device: str) -> dict[str, Any]:
+        return dict(self.settings.get(device, {}))
+
     def _random(self, device: str) -> Random:
         return Random(f"{self.seed}/{device}")
 
     def _build_what_exposes(self) -> None:
         kernel, trace = self.kernel, self.trace
-        self.interlock = Interlock(trace)
-        self.fast_shutter = FastShutter(kernel, trace)
-        self.safety_shutter = SafetyShutter(kernel, trace, interlock=self.interlock if self._has("interlock") else None)
-        self.goniometer = Goniometer(kernel, trace)
-        self.detector = Detector(kernel, trace, follow_omega=self._follow_omega)
+        self.interlock = Interlock(trace, **self._set("interlock"))
+        self.fast_shutter = FastShutter(kernel, trace, **self._set("fast_shutter"))
+        self.safety_shutter = SafetyShutter(
+            kernel,
+            trace,
+            interlock=self.interlock if self._has("interlock") else None,
+            **self._set("safety_shutter"),
+        )
+        self.goniometer = Goniometer(kernel, trace, **self._set("goniometer"))
+        self.detector = Detector(kernel, trace, follow_omega=self._follow_omega, **self._set("detector"))
         if self._has("fast_shutter") and self._has("detector"):
             self.goniometer.fast_shutter = self.fast_shutter
             self.goniometer.trigger = self.detector.trigger
             self.fast_shutter.take_gate_off = self.goniometer.take_gate_off
+            self.fast_shutter.left_open = self.goniometer.shutter_left_open
 
     def _follow_omega(self) -> OmegaRecord:
         return self.goniometer.omega.trajectory.position_at
 
     def _build_beam(self) -> None:
         kernel, trace = self.kernel, self.trace
-        self.ring = Ring(kernel, trace, self._random("ring"))
-        self.attenuator = Attenuator(kernel, trace)
-        self.monochromator = Monochromator(kernel, trace)
-        self.aperture = Aperture(kernel, trace)
-        self.backlight = Backlight(kernel, trace)
-        self.detector_cover = DetectorCover(kernel, trace)
-        self.detector_stage = DetectorStage(kernel, trace)
+        self.ring = Ring(kernel, trace, self._random("ring"), **self._set("ring"))
+        self.attenuator = Attenuator(kernel, trace, **self._set("attenuator"))
+        self.monochromator = Monochromator(kernel, trace, **self._set("monochromator"))
+        self.aperture = Aperture(kernel, trace, **self._set("aperture"))
+        self.backlight = Backlight(kernel, trace, **self._set("backlight"))
+        self.detector_cover = DetectorCover(kernel, trace, **self._set("detector_cover"))
+        self.detector_stage = DetectorStage(kernel, trace, **self._set("detector_stage"))
 
     def _build_sample(self) -> None:
         kernel, trace = self.kernel, self.trace
@@ -190,6 +218,7 @@ class SimulatedBeamline:
             distance_mm=self._distance_mm,
             hand_mounted=lambda: self.head.mounted_by_hand,
             bare_pins=self.bare_pins,
+            **self._set("sample_changer"),
         )
         self.head.from_changer = lambda: self.sample_changer.on_goniometer
         self.camera = Camera(
@@ -198,6 +227,7 @@ class SimulatedBeamline:
             self._random("camera"),
             self.head,
             lit=lambda: self.backlight.is_in_now or not self._has("backlight"),
+            **self._set("camera"),
         )
         self.person = Person(
             kernel,
@@ -220,7 +250,7 @@ class SimulatedBeamline:
                 in_beam=lambda: self.head.is_centred(HIT_TOLERANCE_UM),
             ),
         )
-        self.cryo_stream = CryoStream(kernel, trace, self._random("cryo_stream"))
+        self.cryo_stream = CryoStream(kernel, trace, self._random("cryo_stream"), **self._set("cryo_stream"))
         self.diodes = Diodes(
             kernel,
             trace,
@@ -228,6 +258,7 @@ class SimulatedBeamline:
             energy_ev=self._energy_ev,
             safety_shutter_open=lambda: self.safety_shutter.wholly_open or not self._has("safety_shutter"),
             at_sample=lambda: self.fast_shutter.wholly_open,
+            **self._set("diodes"),
         )
         self.fluorescence_detector = FluorescenceDetector(
             kernel,
@@ -235,6 +266,7 @@ class SimulatedBeamline:
             self._random("fluorescence_detector"),
             energy_ev=self._energy_ev,
             flux_ph_s=lambda: self.dose.flux_ph_s,
+            **self._set("fluorescence_detector"),
         )
 
     def _fractions(self) -> tuple[Callable[[], float], ...]:
@@ -249,35 +281,82 @@ class SimulatedBeamline:
         return tuple(fraction for role, fraction in fractions.items() if self._has(role))
 
     def _build_checkers(self) -> None:
-        shutter, goniometer, detector = self.fast_shutter, self.goniometer, self.detector
-        checkers = self.checkers = Checkers(self.kernel, shutter)
+        checkers = self.checkers = Checkers(
+            self.kernel,
+            self.fast_shutter,
+            self.safety_shutter if self._has("safety_shutter") else None,
+            self.sample_changer if self._has("sample_changer") else None,
+        )
+        self._check_light(checkers)
+        self._check_images(checkers)
+        self._check_dose(checkers)
+        if self._has("sample_changer"):
+            checkers.robot_rules += [
+                RobotHasRoom(self.sample_changer, self._distance_mm),
+                RobotOnlyInTheDark(self.fast_shutter, checkers.safety_shutter),
+                RobotOnlyWhileGoniometerStands(self.goniometer),
+                RobotOnlyWithDetectorAtRest(self.detector),
+            ]
+        detector, goniometer, changer = self.detector, self.goniometer, self.sample_changer
+        stage, monochromator = self.detector_stage.axis, self.monochromator.axis
+        at_rest = (State.IDLE, State.ERROR)
+        checkers.at_rest_rules += [
+            AtRest("FastShutterClosed", "the fast shutter was not closed", lambda: self.fast_shutter.closed),
+            AtRest("SafetyShutterClosed", "the safety shutter was not closed", lambda: self.safety_shutter.closed),
+            AtRest("DetectorAtRest", "the detector was neither idle nor in error", lambda: detector.state in at_rest),
+            AtRest("GoniometerStands", "the goniometer moved", lambda: not goniometer.is_moving),
+            AtRest("DetectorStageStands", "the detector stage moved", lambda: not stage.is_moving),
+            AtRest("MonochromatorStands", "the monochromator moved", lambda: not monochromator.is_moving),
+            AtRest("RobotStands", "the robot moved", lambda: not changer.is_moving),
+        ]
+
+    def _check_light(self, checkers: Checkers) -> None:
+        """Rules of what may be while light can pass."""
+        goniometer, detector = self.goniometer, self.detector
         others = [axis for axis in goniometer.axes.values() if axis is not goniometer.omega]
-        NoTriggerLost(detector, checkers.say)
-        FramesAreTrue(detector, self.dose, goniometer, checkers.say)
         checkers.open_rules += [
             BeamOnlyOnArmedDetector(detector),
             BeamOnlyInSweep(goniometer),
             OnlyOmegaMoves(others),
         ]
-        if self._has("interlock") and self._has("safety_shutter"):
-            checkers.rules.append(HutchSearched(self.safety_shutter, self.interlock))
-        if self._has("sample_changer"):
-            checkers.rules.append(RobotHasRoom(self.sample_changer, shutter, self._distance_mm))
+        checkers.settled_rules.append(LightOnlyInFrames(detector, goniometer, to_us(self.config.shutter_opening_s)))
         if self._has("detector_cover"):
             cover = self.detector_cover
             checkers.open_rules.append(NothingInTheBeam("the detector cover", lambda: cover.is_open_now))
         if self._has("backlight"):
             backlight = self.backlight
             checkers.open_rules.append(NothingInTheBeam("the backlight", lambda: backlight.is_out_now))
-        checkers.at_rest_rules += [
-            ("the fast shutter was not closed", lambda: shutter.closed),
-            ("the safety shutter was not closed", lambda: self.safety_shutter.closed),
-            ("the detector was neither idle nor in error", lambda: detector.state in (State.IDLE, State.ERROR)),
-            ("the goniometer moved", lambda: not goniometer.is_moving),
-            ("the detector stage moved", lambda: not self.detector_stage.axis.is_moving),
-            ("the monochromator moved", lambda: not self.monochromator.axis.is_moving),
-            ("the robot moved", lambda: not self.sample_changer.is_moving),
-        ]
+        if self._has("interlock"):
+            told = self._has("safety_shutter")
+            checkers.settled_rules.append(NoExposureInOpenHutch(self.interlock, None if told else UNTOLD_US))
+            if told:
+                checkers.rules.append(HutchSearched(self.safety_shutter, self.interlock))
+
+    def _check_images(self, checkers: Checkers) -> None:
+        detector = self.detector
+        NoTriggerLost(detector, checkers.saying("NoTriggerLost"))
+        FramesAreTrue(detector, self.dose, self.goniometer, checkers.saying("FramesAreTrue"))
+        checkers.add(ReportedIsHandedOut(detector, checkers.saying("ReportedIsHandedOut")))
+        checkers.add(ReportedAnglesAreNominal(checkers.saying("ReportedAnglesAreNominal")))
+
+    def _check_dose(self, checkers: Checkers) -> None:
+        light = LightAsPlanned(self.fast_shutter, self.config.shutter_opening_s, checkers.saying("LightAsPlanned"))
+        photons = PhotonsAsAsked(
+            lambda: self.attenuator.transmission_frac if self._has("attenuator") else 1.0,
+            self._aperture_frac,
+            checkers.saying("PhotonsAsAsked"),
+        )
+        run = DoseOfRun(self.dose, light, checkers.saying("DoseOfRun"))
+        openings = Openings(self.dose, self.fast_shutter, self.detector, [light.judge, photons.judge, run.judge])
+        checkers.opening_over.append(openings.over)
+        checkers.add(photons)
+        checkers.add(run)
+
+    def _aperture_frac(self, size_um: float | None) -> float:
+        """What an aperture of a size lets through; of the present one for None."""
+        if not self._has("aperture"):
+            return 1.0
+        return self.aperture.through_frac if size_um is None else self.aperture.frac_through(size_um)
 
     # -- who sees and does what ---------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import trio
 
 from fsmcollect.beamline import Location
 from fsmcollect.errors import DeviceError
-from fsmcollect.sim.kernel import Kernel, Scheduled, to_us
+from fsmcollect.sim.kernel import Action, Kernel, Scheduled, to_us
 from fsmcollect.sim.trace import Trace
 
 
@@ -111,6 +111,8 @@ class SampleChanger:
         Assumed.
     gripper_time_limit_s : float
         After which a gripper that does not move is reported, from the start of the phase; assumed.
+    arm_time_limit_s : float
+        The same for an arm that does not end a phase; assumed.
     variation_frac : float
         Every phase takes up to so much more or less; assumed.
     gripper_stuck : bool
@@ -127,6 +129,7 @@ class SampleChanger:
     bare_pins: Collection[Location] = frozenset()
     needs_distance_mm: float = 300.0
     gripper_time_limit_s: float = 15.0
+    arm_time_limit_s: float = 30.0
     variation_frac: float = 0.1
     gripper_stuck: bool = False
     name: str = "sample_changer"
@@ -142,6 +145,9 @@ class SampleChanger:
     #: Set when the arm stands at its safe position; replaced when it leaves it.
     _standing: trio.Event = attrs.field(init=False, factory=trio.Event)
     _retreating: bool = attrs.field(init=False, default=False)
+    _arm_stuck: bool = attrs.field(init=False, default=False)
+    #: What comes after the phase that a stuck arm cannot end.
+    _left_to_do: Action | None = attrs.field(init=False, default=None)
 
     # -- where things are ---------------------------------------------------------------------------------------------
 
@@ -166,6 +172,33 @@ class SampleChanger:
             if is_at is where:
                 return pin
         return None
+
+    @property
+    def arm_stuck(self) -> bool:
+        """The arm does not move, as when its collision sensor has tripped: a state of the device.
+
+        It stays where it is in its phase. Freed, it ends that phase, or goes to safety where it was given up meanwhile.
+        """
+        return self._arm_stuck
+
+    @arm_stuck.setter
+    def arm_stuck(self, stuck: bool) -> None:
+        self._arm_stuck = stuck
+        if not stuck and self._left_to_do is not None:
+            left, self._left_to_do = self._left_to_do, None
+            if self._due is not None:
+                self._due.cancel()
+            if self._job is None and not self._retreating:
+                left = self._retreat
+            self._due = self.kernel.after(0, left, by=self.name)
+
+    def reset(self) -> None:
+        """Somebody power-cycles its controller: what was under way is forgotten, and the arm goes to safety."""
+        self.trace.note(self.name, "reset")
+        if self._due is not None and not self._retreating:
+            if self._job is not None:
+                self._job.failure = f"started afresh during {self._job.what!r}{self._holding()}"
+            self._retreat()
 
     def take_off_by_hand(self) -> None:
         """A person takes the robot's pin off the goniometer and puts it back into its place in the dewar."""
@@ -296,12 +329,16 @@ class SampleChanger:
             self._standing = trio.Event()
         else:
             self._due.cancel()
+        self._left_to_do = None
         vary = 1.0 + self.rng.uniform(-self.variation_frac, self.variation_frac)
         self.trace.note(self.name, phase.name)
         self._phase_began_us = self.kernel.now_us
         self._due = self.kernel.after(to_us(phase.duration_s * vary), then, by=self.name)
 
     def _end_phase(self, phase: Phase, pin: Location | None) -> None:
+        if self._arm_stuck:
+            self._stick(lambda: self._end_phase(phase, pin))
+            return
         if phase.gripper and self.gripper_stuck:
             limit_us = self._phase_began_us + to_us(self.gripper_time_limit_s)
             self._due = self.kernel.at(limit_us, lambda: self._gripper_limit(phase, pin), by=self.name)
@@ -320,11 +357,25 @@ class SampleChanger:
             self._job.failure = f"the gripper did not move within {self.gripper_time_limit_s:g} s{where}"
         self._retreat()
 
+    def _stick(self, left_to_do: Action) -> None:
+        self._left_to_do = left_to_do
+        limit_us = self._phase_began_us + to_us(self.arm_time_limit_s)
+        self._due = self.kernel.at(limit_us, self._arm_limit, by=self.name)
+
+    def _arm_limit(self) -> None:
+        """Whoever waits is told; the arm is where it is, and still counts as moving."""
+        if self._job is not None:
+            self._job.failure = f"the arm did not move within {self.arm_time_limit_s:g} s{self._holding()}"
+        self._end_job()
+
     def _retreat(self) -> None:
         self._retreating = True
         self._begin(RETREAT, self._stand)
 
     def _stand(self) -> None:
+        if self._arm_stuck:
+            self._stick(self._stand)
+            return
         self._retreating, self._due = False, None
         self.trace.note(self.name, "stands")
         self._standing.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -185,7 +186,7 @@ class Detector:
     async def arm(self, acquisition: Acquisition) -> None:
         """See the role."""
         self._must_be_idle("arm")
-        if acquisition.frame_time_s < self.info.min_frame_time_s:
+        if not self.info.min_frame_time_s <= acquisition.frame_time_s < math.inf:
             raise DeviceError(
                 "detector",
                 f"frame time = {acquisition.frame_time_s:g}: must be at least {self.info.min_frame_time_s:g} s",
@@ -204,6 +205,8 @@ class Detector:
     async def take_dark(self, exposure_s: float) -> None:
         """See the role."""
         self._must_be_idle("take a dark image")
+        if not 0.0 < exposure_s < math.inf:
+            raise DeviceError("detector", f"exposure of the dark image = {exposure_s:g}: must be greater than 0 s")
         self.trace.note("detector", "dark")
         await self._pass_through(State.DARK, exposure_s + self.readout_s, "take a dark image")
 
@@ -244,6 +247,18 @@ class Detector:
         self._state, self._failure = State.ERROR, message
         self.trace.note("detector", "error")
         self._watch.changed()
+
+    def reset(self) -> None:
+        """Somebody power-cycles it: idle, no acquisition, and what was not read out is lost."""
+        self.trace.note("detector", "reset")
+        self._state, self._failure = State.IDLE, "it started afresh"
+        self._acquisition, self._given_up_us, self.exposures = None, None, []
+        self._watch.changed()
+
+    @property
+    def ends_us(self) -> int | None:
+        """When what it does now will end by itself; None where it does nothing that ends."""
+        return self._ends_us if self.state in _ENDS_IN else None
 
     def initialise(self) -> None:
         """Leave ERROR."""
@@ -297,6 +312,8 @@ class Detector:
         await trio.lowlevel.checkpoint_if_cancelled()
         latency_us = to_us(self.readout_s)
         while True:
+            if self._acquisition is None:
+                raise DeviceError("detector", "started afresh: what was not read out is lost")
             if self._acquisition is not acquisition:
                 raise DeviceError("detector", "was armed anew while it was being read out")
             if self._given_up_us is not None and (came := self._complete(self._given_up_us)) < images:
@@ -343,7 +360,7 @@ class Detector:
         await trio.lowlevel.checkpoint_if_cancelled()
         while self._state is state and self.kernel.now_us < ends_us:
             await self._watch.until(ends_us)
-        if self.state is not _ENDS_IN[state]:
+        if self._failure or self.state is not _ENDS_IN[state]:
             raise DeviceError("detector", f"could not {wish}: {self._failure or 'it was disarmed'}")
 
     def _give_up(self) -> None:

@@ -62,6 +62,10 @@ class Dose:
     path: BeamPath
     _photons: float = attrs.field(init=False, default=0.0)
     _exposed_us: float = attrs.field(init=False, default=0.0)
+    #: The same at the sample's place, whether or not there is a sample; the last without what absorbs.
+    _lit_us: float = attrs.field(init=False, default=0.0)
+    _sample_photons: float = attrs.field(init=False, default=0.0)
+    _unattenuated_photons: float = attrs.field(init=False, default=0.0)
     #: Up to here all is accounted for; `_let_through_us` is what the fast shutter had let through by then.
     _until_us: int = attrs.field(init=False, default=0)
     _let_through_us: float = attrs.field(init=False, default=0.0)
@@ -113,6 +117,18 @@ class Dose:
         """Time that crystals spent in the beam, up to now; a half-open shutter counts half, absorbers do not count."""
         self._account()
         return self._exposed_us
+
+    @property
+    def lit_us(self) -> float:
+        """As `exposed_us`, whether or not a crystal was in the beam."""
+        self._account()
+        return self._lit_us
+
+    @property
+    def at_sample(self) -> tuple[float, float, float]:
+        """`lit_us`, photons at the sample's place whether or not there is a sample, and the same without absorbers."""
+        self._account()
+        return self._lit_us, self._sample_photons, self._unattenuated_photons
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
@@ -186,15 +202,20 @@ class Dose:
         safety_us = 0.0 if path.safety_shutter is None else path.safety_shutter.let_through_us()
         passed_us = now_us - self._until_us
         open_us = let_through_us - self._let_through_us
-        if open_us > 0.0 and passed_us > 0 and self._crystal:
+        if open_us > 0.0 and passed_us > 0:
             safety_frac = 1.0
             if path.safety_shutter is not None:
                 safety_frac = (safety_us - self._safety_let_through_us) / passed_us
             ring_frac = self._mean_ring_frac(self._until_us, now_us)
-            if ring_frac > 0.0:
-                self._exposed_us += open_us * safety_frac
-            flux_ph_s = path.full_flux_ph_s * ring_frac * safety_frac * self._fraction
-            self._photons += flux_ph_s * open_us / US_PER_S
+            lit_us = open_us * safety_frac if ring_frac > 0.0 else 0.0
+            unattenuated = path.full_flux_ph_s * ring_frac * safety_frac * open_us / US_PER_S
+            photons = unattenuated * self._fraction
+            self._lit_us += lit_us
+            self._unattenuated_photons += unattenuated
+            self._sample_photons += photons
+            if self._crystal:
+                self._exposed_us += lit_us
+                self._photons += photons
         self._until_us, self._let_through_us, self._safety_let_through_us = now_us, let_through_us, safety_us
 
     def _mean_ring_frac(self, from_us: int, to_us: int) -> float:

@@ -213,7 +213,8 @@ class Goniometer:
         while self.kernel.now_us < at_speed_us and not running.gate_off:
             await self._watch.until(at_speed_us)
         self._check_not_stopped(running)
-        if self.omega.velocity() != sweep.speed_deg_s:
+        # One that does not turn: a small error shows in where it is when the gate opens.
+        if abs(self.omega.velocity() - sweep.speed_deg_s) > 0.5 * abs(sweep.speed_deg_s):
             raise self._omega_failure()
 
     async def finish_sweep(self) -> None:
@@ -242,6 +243,28 @@ class Goniometer:
             running.gate.cancel()
             running.gate, running.gate_off = None, True
             self.trace.note("goniometer", "gate off")
+            self._watch.changed()
+
+    def reset(self) -> None:
+        """Somebody power-cycles the controller: every axis comes to a stand, and what was prepared is forgotten.
+
+        The gate's line to the shutter drops, which closes what it had opened.
+        """
+        self.trace.note("goniometer", "reset")
+        running = self._running
+        gate_was_on = running is not None and running.gate is not None
+        self.take_gate_off()
+        if gate_was_on and self.fast_shutter is not None:
+            self.fast_shutter.gate_close()
+        self._prepared = None
+        for axis in self.axes.values():
+            axis.halt()
+
+    def shutter_left_open(self) -> None:
+        """The shutter's read-back line: within a sweep, only the gate itself may close it."""
+        running = self._running
+        if running is not None and running.gate is not None and running.failure is None:
+            running.failure = DeviceError("fast_shutter", "closed before the end of the sweep")
             self._watch.changed()
 
     # -- the gate -----------------------------------------------------------------------------------------------------

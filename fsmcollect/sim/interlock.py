@@ -27,6 +27,12 @@ class Interlock:
     trace: Trace
     searched: bool = True
     broken: list[Action] = attrs.field(factory=list[Action])
+    _opened_us: int = attrs.field(init=False, default=0)
+
+    @property
+    def open_for_us(self) -> int:
+        """Time since the search became void; 0 while it holds."""
+        return 0 if self.searched else self.trace.kernel.now_us - self._opened_us
 
     async def is_searched(self) -> bool:
         """See `fsmcollect.beamline.Interlock`."""
@@ -35,7 +41,7 @@ class Interlock:
     def open_door(self) -> None:
         """Somebody opens the door: the search is void."""
         if self.searched:
-            self.searched = False
+            self.searched, self._opened_us = False, self.trace.kernel.now_us
             self.trace.note("interlock", "broken")
             for act in self.broken:
                 act()

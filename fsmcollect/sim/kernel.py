@@ -20,7 +20,7 @@ import contextlib
 import heapq
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from typing import TypeVar
 
 import attrs
@@ -99,6 +99,8 @@ class Kernel:
     _rests_until_us: int | None = attrs.field(init=False, default=None)
     #: Nothing is due, and what has come from outside has been asked for once.
     _has_polled: bool = attrs.field(init=False, default=False)
+    #: The body has returned or raised: what is still due does not happen any more.
+    _has_ended: bool = attrs.field(init=False, default=False)
     _body: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     #: What ended the body from here: a deadlock, or the first error of a callback or a check.
     _failure: Exception | None = attrs.field(init=False, default=None)
@@ -153,8 +155,8 @@ class Kernel:
 
     # -- running a program --------------------------------------------------------------------------------------------
 
-    def run(self, body: Callable[[], Awaitable[T]]) -> T:
-        """Run `body` in simulated time, in a trio run of its own.
+    def run(self, body: Callable[[], Awaitable[T]], instruments: Sequence[trio.abc.Instrument] = ()) -> T:
+        """Run `body` in simulated time, in a trio run of its own that `instruments` look at.
 
         Raises
         ------
@@ -164,10 +166,10 @@ class Kernel:
         Exception
             Whatever a callback or a check raised first; the body was cancelled likewise.
         """
-        return trio.run(self._run, body, clock=self.clock)
+        return trio.run(self._run, body, clock=self.clock, instruments=instruments)
 
     async def _run(self, body: Callable[[], Awaitable[T]]) -> T:
-        self._body, self._failure = trio.CancelScope(), None
+        self._body, self._failure, self._has_ended = trio.CancelScope(), None, False
         if self.speed is not None:
             self._pace = _Pace(self.speed, self.now_us)
         result: list[T] = []
@@ -177,6 +179,7 @@ class Kernel:
                 result.append(await body())
         except BaseException as error:  # noqa: BLE001  (raised again below)
             failure = error
+        self._has_ended = True
         self._settle()
         if self._failure is not None:
             raise self._failure from failure
@@ -200,7 +203,7 @@ class Kernel:
             How long trio shall wait for something from outside: real seconds.
         """
         self._rests_until_us = None
-        if deadline_s <= self.now_us / US_PER_S:
+        if self._has_ended or deadline_s <= self.now_us / US_PER_S:
             return 0.0
         if self._holds:
             return _FOREVER_S

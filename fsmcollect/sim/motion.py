@@ -141,6 +141,18 @@ def trapezoid(start_us: int, origin: float, target: float, speed: float, acceler
     )
 
 
+def _creeping(trajectory: Trajectory, from_us: int, creep: float) -> tuple[Segment, ...]:
+    """What is left of a motion from an instant on, with a creep on top of it."""
+    now = trajectory.segment_at(from_us)
+    left = [Segment(from_us, now.position_at(from_us), now.velocity_at(from_us) + creep, now.acceleration)]
+    for segment in trajectory.segments:
+        if segment.start_us > from_us:
+            crept = creep * (segment.start_us - from_us) / US_PER_S
+            velocity = segment.velocity + creep
+            left.append(Segment(segment.start_us, segment.position + crept, velocity, segment.acceleration))
+    return tuple(left)
+
+
 @attrs.define(eq=False)
 class Axis:
     """One motor. Its unit is the last part of its name (``omega_deg``).
@@ -183,6 +195,7 @@ class Axis:
     #: What `move` was last told; None after `stop` and while a sweep is followed.
     _goal: float | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
+    _creep: float = attrs.field(init=False, default=0.0)
     _watch: Watch = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -224,6 +237,11 @@ class Axis:
         return self._standing_us
 
     @property
+    def arrives_us(self) -> float:
+        """When the motion that was last commanded comes to its end, before it settles."""
+        return self._trajectory.segments[-1].start_us
+
+    @property
     def stuck(self) -> bool:
         """The motor does not turn, whatever it is told: a state of the device. It stays where that began."""
         return self._stuck
@@ -236,6 +254,32 @@ class Axis:
             self._standing_us = self.kernel.now_us
             self._watch.changed()
         self._stuck = stuck
+
+    @property
+    def creep(self) -> float:
+        """Units per second by which it leaves where it stands, and the sweep that it follows: a state of the device.
+
+        A move arrives all the same, for it is regulated until it has settled; then it creeps from there.
+        """
+        return self._creep
+
+    @creep.setter
+    def creep(self, creep: float) -> None:
+        more, self._creep = creep - self._creep, creep
+        now_us = self.kernel.now_us
+        if self._stuck:
+            return
+        if not self.is_moving:
+            self._follow((Segment(now_us, self.position(), creep),))
+        elif self._goal is None:
+            self._follow(_creeping(self._trajectory, now_us, more))
+        else:
+            self._follow(self._resting(self._trajectory.segments))
+
+    def reset(self) -> None:
+        """Somebody power-cycles its controller: it comes to a stand, and its target is forgotten."""
+        self.trace.note(self.name, "reset")
+        self.halt()
 
     # -- commands, synchronous ----------------------------------------------------------------------------------------
 
@@ -266,6 +310,8 @@ class Axis:
 
     def follow(self, segments: Sequence[Segment], standing_us: int) -> None:
         """Command a motion made elsewhere (a sweep); it begins now where the axis is, and stands at `standing_us`."""
+        if self._creep:
+            segments = _creeping(Trajectory(segments), self.kernel.now_us, self._creep)
         self._command(segments, None, standing_us)
 
     def halt(self) -> None:
@@ -294,7 +340,8 @@ class Axis:
         await trio.lowlevel.checkpoint_if_cancelled()
         while self._goal == target and self.kernel.now_us < self._standing_us:
             await self._watch.until(self._standing_us)
-        position = self.position()
+        # Where it came to rest: it may have crept since.
+        position = self.position(self._standing_us) if self._creep else self.position()
         if position == target and not self.is_moving:
             return
         if self._goal is None:
@@ -334,9 +381,17 @@ class Axis:
 
     def _command(self, segments: Sequence[Segment], goal: float | None, standing_us: int) -> None:
         self._goal, self._standing_us = goal, standing_us
+        if self._creep and goal is not None:
+            segments = self._resting(segments)
         if not self._stuck:
             self._follow(segments)
         self._watch.changed()
+
+    def _resting(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The same motion, but it creeps once it has settled."""
+        rest_us = self._standing_us
+        moving = tuple(segment for segment in segments if segment.start_us < rest_us)
+        return (*moving, Segment(rest_us, Trajectory(segments).position_at(rest_us), self._creep))
 
     def _follow(self, segments: Sequence[Segment]) -> None:
         following = Trajectory(segments)

@@ -15,7 +15,7 @@ import trio
 from fsmcollect.beamline import Range
 from fsmcollect.errors import DeviceError
 from fsmcollect.sim.actuator import Actuator
-from fsmcollect.sim.kernel import Kernel, to_us
+from fsmcollect.sim.kernel import US_PER_S, Kernel, to_us
 from fsmcollect.sim.motion import Axis
 from fsmcollect.sim.trace import Trace
 
@@ -25,6 +25,8 @@ ENERGY_LIMITS_EV = Range(6000.0, 20000.0)
 DISTANCE_LIMITS_MM = Range(60.0, 1000.0)
 #: Powers of ten of an amplifier in V/A; assumed: what common current amplifiers offer.
 GAINS = Range(3, 11)
+#: Gains of i0 and i1 after power has come on. Assumed.
+FIRST_GAINS = (6, 4)
 
 
 def _attenuator_drive(self: Attenuator) -> Actuator[float]:
@@ -49,12 +51,36 @@ class Attenuator:
     actuator: Actuator[float] = attrs.field(init=False, default=attrs.Factory(_attenuator_drive, takes_self=True))
     #: The weakest setting since the absorbers last stood.
     _least_frac: float = attrs.field(init=False, default=1.0)
+    _slip_frac_s: float = attrs.field(init=False, default=0.0)
+    #: How far they had slipped by `_slipped_us`.
+    _slipped_frac: float = attrs.field(init=False, default=0.0)
+    _slipped_us: int = attrs.field(init=False, default=0)
 
     @property
     def transmission_frac(self) -> float:
         """Fraction that is let through now."""
         setting = self.actuator.setting
-        return self._least_frac if setting is None else setting
+        if setting is None:
+            return self._least_frac
+        slipped = self._slipped() if self._slip_frac_s or self._slipped_frac else 0.0
+        return min(1.0, setting + slipped) if slipped else setting
+
+    @property
+    def slip_frac_s(self) -> float:
+        """Fraction per second by which absorbers that stand slip out of the beam: a state of the device.
+
+        The next command puts them right; where they still slip, they begin anew.
+        """
+        return self._slip_frac_s
+
+    @slip_frac_s.setter
+    def slip_frac_s(self, slip_frac_s: float) -> None:
+        self._slipped_frac, self._slipped_us = self._slipped(), self.kernel.now_us
+        self._slip_frac_s = slip_frac_s
+
+    def _slipped(self) -> float:
+        since_us = max(self._slipped_us, self.actuator.stands_since_us)
+        return self._slipped_frac + self._slip_frac_s * (self.kernel.now_us - since_us) / US_PER_S
 
     async def read_transmission_frac(self) -> float:
         await trio.lowlevel.checkpoint()
@@ -65,6 +91,7 @@ class Attenuator:
         if not 0.0 <= transmission_frac <= 1.0:
             raise DeviceError(self.name, f"transmission_frac = {transmission_frac}: must be from 0 to 1")
         self._least_frac = min(self.transmission_frac, transmission_frac)
+        self._slipped_frac, self._slipped_us = 0.0, self.kernel.now_us
         await self.actuator.go(float(transmission_frac))
 
 
@@ -198,9 +225,13 @@ class Aperture:
 
     @property
     def through_frac(self) -> float:
-        """Fraction of a round Gaussian beam that passes now: 1 - 2**-(size / fwhm)**2."""
+        """Fraction that passes now."""
         size_um = self.size_um
-        return 0.0 if size_um is None else 1.0 - math.pow(2.0, -((size_um / self.beam_fwhm_um) ** 2))
+        return 0.0 if size_um is None else self.frac_through(size_um)
+
+    def frac_through(self, size_um: float) -> float:
+        """Fraction of a round Gaussian beam that passes an aperture of this size: 1 - 2**-(size / fwhm)**2."""
+        return 1.0 - math.pow(2.0, -((size_um / self.beam_fwhm_um) ** 2))
 
     async def select(self, size_um: float) -> None:
         if size_um not in self.sizes_um:
@@ -255,7 +286,12 @@ class Diodes:
     adjust_s: float = 0.5
     set_s: float = 0.1
     name: str = "diodes"
-    _gains: tuple[int, int] = attrs.field(init=False, default=(6, 4))
+    _gains: tuple[int, int] = attrs.field(init=False, default=FIRST_GAINS)
+
+    def reset(self) -> None:
+        """Somebody power-cycles the amplifiers: their gains are forgotten."""
+        self.trace.note(self.name, "reset")
+        self._gains = FIRST_GAINS
 
     async def adjust_gains(self) -> None:
         """The highest gains that do not saturate; i1's is chosen for the beam that will come through the sample."""

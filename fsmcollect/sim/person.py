@@ -69,15 +69,26 @@ class Person:
     answers: Mapping[Question, Answer] = USUAL_ANSWERS
     deeds: Mapping[Question, Deed] = attrs.field(factory=dict[Question, Deed])
     name: str = "person"
+    #: What `say` has said to the question that is being asked; None while nobody is asked.
+    _said: trio.Event | None = attrs.field(init=False, default=None)
+    _says: bool = attrs.field(init=False, default=False)
+
+    def say(self, says: bool) -> bool:
+        """Answer the question that is being asked, now. False where none is."""
+        if self._said is None:
+            return False
+        self._says = says
+        self._said.set()
+        return True
 
     async def ask(self, question: Question) -> bool:
         """Waits as long as it takes; when the asker gives up (cancels), the person stops too."""
         self.trace.note(self.name, f"asked {question.name}")
-        answer = self.answers.get(question, NEVER)
-        if answer.says is None:
-            await trio.sleep_forever()
-        await self.kernel.wait(to_us(self.rng.uniform(answer.delay_s.low, answer.delay_s.high)), by=self.name)
-        says = bool(answer.says)
+        self._said = trio.Event()
+        try:
+            says = await self._answer(self.answers.get(question, NEVER), self._said)
+        finally:
+            self._said = None
         if says and question in self.deeds:
             try:
                 await self.deeds[question]()
@@ -86,3 +97,15 @@ class Person:
                 says = False
         self.trace.note(self.name, f"says {'yes' if says else 'no'} to {question.name}")
         return says
+
+    async def _answer(self, answer: Answer, said: trio.Event) -> bool:
+        if answer.says is not None:
+            delay_s = self.rng.uniform(answer.delay_s.low, answer.delay_s.high)
+            due = self.kernel.after(to_us(delay_s), lambda: self.say(bool(answer.says)), by=self.name)
+            try:
+                await said.wait()
+            finally:
+                due.cancel()
+        else:
+            await said.wait()
+        return self._says

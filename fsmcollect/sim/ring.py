@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from fsmcollect.beamline import FillMode, Range
-from fsmcollect.sim.kernel import Kernel, to_us
+from fsmcollect.sim.kernel import US_PER_S, Kernel, to_us
 from fsmcollect.sim.trace import Trace
 
 #: A public simulator's default (facts/mx-collection.md).
@@ -60,6 +60,8 @@ class Ring:
     #: Replaced each time they are set.
     _lost: trio.Event = attrs.field(init=False, factory=trio.Event)
     _came: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _leak_ma_s: float = attrs.field(init=False, default=0.0)
+    _leak_since_us: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self._switches = [_Switch(self.kernel.now_us - to_us(self.age_s), 0, True)]
@@ -75,7 +77,11 @@ class Ring:
         switch = self._switch(when_us)
         if not switch.beam:
             return 0.0
-        in_cycle_us, decay_us, cycle_us = self._phase(when_us - switch.when_us)
+        leaked_ma = self._leak_ma_s * max(0, when_us - self._leak_since_us) / US_PER_S
+        return max(0.0, self._stored_ma(when_us - switch.when_us) - leaked_ma)
+
+    def _stored_ma(self, since_beam_us: int) -> float:
+        in_cycle_us, decay_us, cycle_us = self._phase(since_beam_us)
         if in_cycle_us < decay_us:
             return float(self.nominal_ma * (self.low_ma / self.nominal_ma) ** (in_cycle_us / decay_us))
         filled_frac = (in_cycle_us - decay_us) / (cycle_us - decay_us)
@@ -110,6 +116,18 @@ class Ring:
         index = bisect.bisect_right(ends, since_beam_us)
         began_us = ends[index - 1] if index else 0
         return since_beam_us - began_us, decay_us, ends[index] - began_us
+
+    @property
+    def leak_ma_s(self) -> float:
+        """Current that goes missing besides, as with a poor vacuum: a state of the ring. At 0 it is made good at once.
+
+        The beam counts as there however little is left: only an operator calls it lost.
+        """
+        return self._leak_ma_s
+
+    @leak_ma_s.setter
+    def leak_ma_s(self, leak_ma_s: float) -> None:
+        self._leak_ma_s, self._leak_since_us = leak_ma_s, self.kernel.now_us
 
     # -- what happens to it -------------------------------------------------------------------------------------------
 

@@ -105,6 +105,11 @@ class Shutter:
         """When the present travel began, or the last one if it stands."""
         return self._from_us
 
+    @property
+    def travelling_until_us(self) -> int:
+        """When the present travel ends, or the last one has ended."""
+        return self._until_us
+
     def let_through_us(self) -> float:
         """Aperture integrated over all time up to now: microseconds of full beam."""
         now_us = self.kernel.now_us
@@ -144,6 +149,10 @@ class Shutter:
         else:
             self._travel(1.0 if self._told_open else 0.0)
         self._watch.changed()
+
+    def reset(self) -> None:
+        """Somebody power-cycles its drive: without current the spring closes it, unless it is jammed."""
+        self._tell(False, "reset")
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -217,6 +226,8 @@ class FastShutter(Shutter):
     ----------
     take_gate_off : callable
         Called by `close`: from then on the gate opens nothing. The assembly wires it.
+    left_open : callable
+        Its read-back line: called when it begins to leave wholly open, whoever closes it. The assembly wires it.
     """
 
     name: ClassVar[str] = "fast_shutter"
@@ -224,12 +235,19 @@ class FastShutter(Shutter):
     opening_s: float = FAST_OPENING_S
     closing_s: float = FAST_CLOSING_S
     take_gate_off: Action = _nothing
+    left_open: Action = _nothing
 
     async def close(self) -> None:
         """Returns once read-back says closed; takes the shutter off the gate."""
         self._tell(False, "close")
         self.take_gate_off()
         await self._reach(0.0)
+
+    def _travel(self, to_frac: float) -> None:
+        was_open = self.wholly_open
+        super()._travel(to_frac)
+        if was_open and to_frac < 1.0:
+            self.left_open()
 
     def gate_open(self) -> None:
         """The gate's open command."""

@@ -14,7 +14,7 @@ import trio
 
 from fsmcollect.errors import DeviceError
 from fsmcollect.sim.actuator import Actuator
-from fsmcollect.sim.kernel import Kernel, to_us
+from fsmcollect.sim.kernel import US_PER_S, Kernel, to_us
 from fsmcollect.sim.trace import Trace
 
 #: Line energy and absorption edge in eV of the elements that anomalous data are collected at.
@@ -44,10 +44,25 @@ class CryoStream:
     rng: random.Random
     temperature_k: float = 100.0
     noise_k: float = 0.1
+    _warming_k_s: float = attrs.field(init=False, default=0.0)
+    _warming_since_us: int = attrs.field(init=False, default=0)
+
+    @property
+    def warming_k_s(self) -> float:
+        """Kelvin per second by which the gas gets warmer, as when the nitrogen runs out: a state of the device.
+
+        Set to 0 it is as cold as before; at once, assumed.
+        """
+        return self._warming_k_s
+
+    @warming_k_s.setter
+    def warming_k_s(self, warming_k_s: float) -> None:
+        self._warming_k_s, self._warming_since_us = warming_k_s, self.kernel.now_us
 
     async def read_temperature_k(self) -> float:
         await trio.lowlevel.checkpoint()
-        return self.rng.gauss(self.temperature_k, self.noise_k)
+        warmer_k = self._warming_k_s * (self.kernel.now_us - self._warming_since_us) / US_PER_S
+        return self.rng.gauss(self.temperature_k + warmer_k, self.noise_k)
 
 
 def _cover(self: DetectorCover) -> Actuator[str]:

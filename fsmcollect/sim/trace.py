@@ -25,10 +25,13 @@ class Trace:
     ----------
     listeners : list of callables
         Each is handed the finished lines of an instant as ``(t_us, [(source, text), ...])``.
+    followers : list of callables
+        Each is told ``(t_us, source, text)`` at once, in the order in which notes are made: for whoever tells a story.
     """
 
     kernel: Kernel
     listeners: list[Callable[[int, list[Line]], None]] = attrs.field(factory=list[Callable[[int, list[Line]], None]])
+    followers: list[Callable[[int, str, str], None]] = attrs.field(factory=list[Callable[[int, str, str], None]])
     _lines: list[Line] = attrs.field(init=False, factory=list[Line])
     _instant_us: int = attrs.field(init=False, default=0)
     _digest: hashlib._Hash = attrs.field(init=False, factory=hashlib.sha256)
@@ -43,6 +46,8 @@ class Trace:
             self._finish_instant()
             self._instant_us = now_us
         self._lines.append((source, text))
+        for follow in self.followers:
+            follow(now_us, source, text)
 
     def sha256(self) -> str:
         """Digest of everything up to now."""

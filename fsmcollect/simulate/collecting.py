@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -63,6 +63,10 @@ class Rehearsal:
     before : callable, optional
         Called inside the simulation before the first collection begins, with the rehearsal: the place to schedule an
         abort or a fault.
+    collect : callable, optional
+        Runs one collection, in place of its own `run`: it may look at what that raises.
+    gives_up_in_fault : callable
+        Asked when a collection enters FAULT: nobody is there to acknowledge it, and the program leaves.
     """
 
     requests: Sequence[Request]
@@ -70,9 +74,14 @@ class Rehearsal:
     directory: Path | None = None
     listeners: Sequence[Listener] = ()
     before: Callable[[Rehearsal], None] | None = None
+    collect: Callable[[Collection], Awaitable[object]] = Collection.run
+    gives_up_in_fault: Callable[[], bool] = lambda: True
+    #: What became of the collections that have ended.
+    results: dict[Collection, Result] = attrs.field(init=False, factory=dict[Collection, Result])
     #: The collection under way, the last one once all have ended.
     current: Collection = attrs.field(init=False)
     _collections: list[Collection] = attrs.field(init=False)
+    _wall_s: float = attrs.field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         if not self.requests:
@@ -97,32 +106,61 @@ class Rehearsal:
         for collection in self._collections:
             collection.abort()
 
-    def run(self, *, heed_signals: bool = False) -> Simulation:
+    def run(
+        self,
+        *,
+        heed_signals: bool = False,
+        instruments: Sequence[trio.abc.Instrument] = (),
+        scope: trio.CancelScope | None = None,
+    ) -> Simulation:
         """Collect one request after the other; an abort ends the list.
 
         Parameters
         ----------
         heed_signals : bool
             Take SIGINT and SIGTERM for an abort; only in the main thread.
+        instruments : sequence of Instrument
+            Look at trio meanwhile.
+        scope : CancelScope, optional
+            Cancelling it cancels the program around the collections.
         """
         began_s = time.perf_counter()
-        results = self.simulated.kernel.run(self._heeding if heed_signals else self._collect_all)
+        within = trio.CancelScope() if scope is None else scope
+
+        async def body() -> None:
+            with within:
+                await (self._heeding() if heed_signals else self._collect_all())
+            self.simulated.checkers.at_rest()
+
+        try:
+            self.simulated.kernel.run(body, instruments)
+        finally:
+            self._wall_s = time.perf_counter() - began_s
+        return self.ended()
+
+    def ended(self) -> Simulation:
+        """What became of the collections; also after `run` has raised."""
+        results = list(self.results.values())
+        safe = all(result.safe for result in results)
+        outcomes = [result.outcome for result in results]
+        if safe and len(results) < len(self._collections):  # the others have not even begun
+            outcomes.append(Outcome.ABORTED)
         return Simulation(
-            outcome=_together([result.outcome for result in results]),
-            safe=all(result.safe for result in results),
+            outcome=_together(outcomes),
+            safe=safe,
             images=sum(result.images for result in results),
             simulated_s=self.simulated.kernel.now_us / 1e6,
-            wall_s=time.perf_counter() - began_s,
+            wall_s=self._wall_s,
             trace_sha256=self.simulated.trace.sha256(),
             violations=tuple(self.simulated.checkers.violations),
             files=tuple(file for result in results for file in result.files),
             failures=tuple(failure for result in results for failure in result.failures),
         )
 
-    async def _heeding(self) -> list[Result]:
-        return await heeding_signals(self._collect_all, self.abort)
+    async def _heeding(self) -> None:
+        await heeding_signals(self._collect_all, self.abort)
 
-    async def _collect_all(self) -> list[Result]:
+    async def _collect_all(self) -> None:
         if self.directory is not None:
             info = self.simulated.detector.info
             seed = zlib.crc32(str(self.simulated.seed).encode())
@@ -130,25 +168,26 @@ class Rehearsal:
             self.simulated.detector.frame_source = lambda index: chunks[index % NOISE_IMAGES]
         if self.before is not None:
             self.before(self)
-        results: list[Result] = []
         for collection in self._collections:
             self.current = collection
-            results.append(await self._collect(collection))
-            if results[-1].outcome is Outcome.ABORTED or not results[-1].safe:
+            result = await self._collect(collection)
+            if result.outcome is Outcome.ABORTED or not result.safe:
                 break
-        self.simulated.checkers.at_rest()
-        return results
 
     async def _collect(self, collection: Collection) -> Result:
-        """Run one collection; in FAULT give up, for nobody is there to acknowledge it."""
+        """Run one collection; in FAULT give up where nobody is there to acknowledge it."""
         with trio.CancelScope() as scope:
 
             def give_up_in_fault(event: Event) -> None:
-                if isinstance(event, Moved) and event.dest == State.FAULT.name:
+                if isinstance(event, Moved) and event.dest == State.FAULT.name and self.gives_up_in_fault():
                     scope.cancel()
 
             collection.observers.listeners.append(give_up_in_fault)
-            return await collection.run()
+            try:
+                await self.collect(collection)
+            finally:
+                if collection.has_ended:
+                    self.results[collection] = collection.result()
         return collection.result()
 
     def _to_trace(self, event: Event) -> None:

@@ -14,7 +14,7 @@ import pytest
 import fsmcollect
 from tests.cli.commanding import LYSO, SMALL, Command, lyso, mxcube, program, run, tree
 
-COMMANDS = ("plan", "simulate", "stream", "archive", "diagrams")
+COMMANDS = ("plan", "simulate", "scenarios", "sweep", "stream", "archive", "diagrams")
 HELPS = [("--help",), *((name, "--help") for name in COMMANDS), ("simulate", "-h")]
 
 

@@ -116,7 +116,7 @@ class Play:
             beamline=self.simulated.beamline,
             request=self.request,
             directory=self.directory,
-            observers=Observers([self.events.append, *self.listeners]),
+            observers=Observers([self.events.append, self.simulated.checkers.hear, *self.listeners]),
             first_of_list=self.first_of_list,
         )
 

@@ -67,7 +67,8 @@ def test_held_at_any_instant_and_resumed_every_image_is_taken_once_at_its_angle(
         play = Play(WAYS[way])
         answers = hold_at(play, when_us, for_us)
         play.run()
-        assert answers[0] == answers[1]
+        # A run that is over before the person changes their mind was not held.
+        assert answers in ([True, True], [False, False], [False])
         check_taken_once(play)
         assert ("HOLDING" in play.states) == answers[0]
         if answers[0]:
@@ -374,19 +375,18 @@ def test_a_pause_whose_shutter_is_not_known_to_be_closed_fails_and_closes_the_sa
     moves = [i for i, event in enumerate(play.events) if isinstance(event, Moved) and event.machine == "collection"]
     pausing, closing = moves[-4], moves[-3]
     tried = [event for event in play.events[pausing:closing] if isinstance(event, SafingStep)]
-    assert {step.step: step.verified for step in tried} == {
-        "fast shutter closed": False,
-        "goniometer still": True,
-        "detector idle": True,
-    }
+    assert {step.step: step.verified for step in tried} == {"fast shutter closed": False}
     assert play.events[closing].t_us - play.events[pausing].t_us <= PAUSE_DEADLINE_US
     assert {step.step: step.verified for step in play.of(SafingStep)}["safety shutter closed"]
     assert play.simulated.safety_shutter.closed
 
 
-def test_a_shutter_that_confirms_only_the_second_time_ends_the_run_as_failed_and_safe() -> None:
+@pytest.mark.parametrize(("denials", "outcome"), [(1, "done"), (2, "failed")])
+def test_a_shutter_that_confirms_only_the_second_time_holds_and_one_that_denies_twice_ends_the_run(
+    denials: int, outcome: str
+) -> None:
     play = Play(LONG_WEDGE)
-    answers = iter([False])
+    answers = iter([False] * denials)
 
     async def is_closed() -> bool:
         return next(answers, play.simulated.fast_shutter.closed)
@@ -395,9 +395,15 @@ def test_a_shutter_that_confirms_only_the_second_time_ends_the_run_as_failed_and
         adapt(play.simulated, "fast_shutter", is_closed=is_closed)
         play.collection.hold()
 
+    play.enters("HOLDING", play.collection.resume, after_us=2 * SECOND_US)
     play.enters("wedge.EXPOSING", hold, after_us=2 * SECOND_US).run()
-    play.check("failed")
-    assert "fast shutter closed: commanded, but its read-back denies it" in play.result.failures[0]
+    play.check(outcome)
+    if outcome == "failed":
+        assert "fast shutter closed: commanded, but its read-back denies it" in play.result.failures[0]
+    else:
+        (told,) = (event for event in play.of(SafingStep) if event.message)
+        assert (told.step, told.verified) == ("fast shutter closed", True)
+        assert "done again" in told.message
 
 
 # -- what may have changed meanwhile -----------------------------------------------------------------------------------

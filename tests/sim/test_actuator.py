@@ -84,3 +84,43 @@ def test_the_last_command_wins_whatever_came_before(commands: list[tuple[int, st
         assert flap.setting == commands[-1][1]
 
     kernel.run(body)
+
+
+def test_one_whose_controller_starts_afresh_is_nowhere_until_it_is_told_again() -> None:
+    kernel = Kernel()
+    flap = new_actuator(kernel)
+
+    async def body() -> None:
+        flap.reset()
+        assert (flap.setting, flap.arrives_us) == ("up", None)
+        kernel.after(to_us(1), flap.reset)
+        with pytest.raises(DeviceError, match="started afresh on its way to down"):
+            await flap.go("down")
+        assert (flap.setting, flap.is_moving, kernel.now_us) == (None, False, to_us(1))
+        flap.command("down")
+        assert flap.arrives_us == to_us(3)
+        await flap.go("down")
+        assert (flap.setting, flap.stands_since_us) == ("down", to_us(3))
+
+    kernel.run(body)
+
+
+def test_one_that_was_jammed_and_is_free_again_goes_when_it_is_told_once_more() -> None:
+    kernel = Kernel()
+    flap = new_actuator(kernel)
+
+    async def body() -> None:
+        flap.command("down")
+        await kernel.wait(to_us(0.5), by="half-way")
+        flap.jammed = True
+        await kernel.wait(to_us(5), by="later")
+        flap.command("down")
+        assert flap.setting is None
+        flap.jammed = False
+        flap.command("down")
+        assert flap.arrives_us is not None
+        took_us = flap.arrives_us - kernel.now_us
+        await flap.go("down")
+        assert (flap.setting, took_us) == ("down", to_us(flap.travel_s))
+
+    kernel.run(body)

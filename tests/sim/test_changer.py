@@ -351,3 +351,63 @@ def test_equal_seeds_take_equal_times() -> None:
         return robot.now_s
 
     assert duration_s() == duration_s()
+
+
+def test_a_stuck_arm_stays_where_it_is_is_reported_and_never_counts_as_still() -> None:
+    robot = Robot()
+
+    async def body(changer: SampleChanger) -> None:
+        robot.kernel.after(to_us(9), lambda: setattr(changer, "arm_stuck", True))
+        with pytest.raises(DeviceError, match=r"the arm did not move within 30 s; 1:5 is in the gripper"):
+            await changer.load(FIRST)
+        assert changer.arm_stuck
+        with pytest.raises(DeviceError, match="the arm is at work"):
+            await changer.unload()
+        with trio.move_on_after(1000.0) as limit:
+            await changer.stop()
+        assert limit.cancelled_caught
+        assert not await changer.is_still()
+        changer.arm_stuck = False
+        await changer.stop()
+        assert await changer.is_still()
+        assert changer.in_gripper == FIRST
+        await changer.load(FIRST)
+
+    robot.run(body)
+
+
+@pytest.mark.parametrize("freed_s", [9.1, 20.0, 60.0])
+def test_a_freed_arm_goes_on_or_goes_to_safety_where_it_was_given_up(freed_s: float) -> None:
+    robot = Robot()
+
+    async def body(changer: SampleChanger) -> None:
+        robot.kernel.after(to_us(9), lambda: setattr(changer, "arm_stuck", True))
+        robot.kernel.after(to_us(freed_s), lambda: setattr(changer, "arm_stuck", False))
+        if freed_s < 30.0:
+            await changer.load(FIRST)
+            assert changer.on_goniometer == FIRST
+        else:
+            with pytest.raises(DeviceError, match="the arm did not move"):
+                await changer.load(FIRST)
+            await trio.sleep_until(freed_s + 5.0)
+        assert await changer.is_still()
+        assert is_consistent(changer)
+        await robot.kernel.wait(to_us(100))  # its limit, long past, tells nobody anything
+        assert await changer.is_still()
+
+    robot.run(body)
+
+
+def test_one_whose_controller_starts_afresh_goes_to_safety_and_holds_what_it_holds() -> None:
+    robot = Robot()
+
+    async def body(changer: SampleChanger) -> None:
+        changer.reset()
+        assert await changer.is_still()
+        robot.kernel.after(to_us(9), changer.reset)
+        with pytest.raises(DeviceError, match=r"started afresh during 'load 1:5'; 1:5 is in the gripper"):
+            await changer.load(FIRST)
+        assert await changer.is_still()
+        assert changer.in_gripper == FIRST
+
+    robot.run(body)

@@ -291,3 +291,38 @@ def test_in_error_it_keeps_what_was_complete_and_wants_to_be_initialised() -> No
         await detector.arm(for_images(1))
 
     run(detector, body)
+
+
+def test_one_that_starts_afresh_is_idle_and_what_was_not_read_out_is_lost() -> None:
+    detector = make_detector()
+
+    async def body() -> None:
+        assert detector.ends_us is None
+        detector.kernel.after(50_000, detector.reset)
+        with pytest.raises(DeviceError, match="could not arm: it started afresh"):
+            await detector.arm(for_images(10))
+        await detector.arm(for_images(10))
+        detector.trigger()
+        assert detector.ends_us is not None
+        detector.kernel.after(55_000, detector.reset)
+        with pytest.raises(DeviceError, match="started afresh: what was not read out is lost"):
+            await read(detector, 10)
+        assert (detector.state, detector.frames_complete, detector.acquisition) == (State.IDLE, 0, None)
+        with pytest.raises(DeviceError, match="of 0 cannot be read"):
+            await read(detector, 1)
+        await detector.arm(for_images(10))
+        detector.trigger()
+        assert len((await read(detector, 10)).omega_deg) == 10
+
+    run(detector, body)
+
+
+def test_a_dark_image_that_a_fresh_start_cut_short_is_none() -> None:
+    detector = make_detector()
+
+    async def body() -> None:
+        detector.kernel.after(500_000, detector.reset)
+        with pytest.raises(DeviceError, match="could not take a dark image: it started afresh"):
+            await detector.take_dark(1.0)
+
+    run(detector, body)

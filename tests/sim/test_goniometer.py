@@ -290,3 +290,47 @@ def test_an_omega_that_sticks_is_told_and_the_shutter_does_not_stay_open(after_u
         assert bench.shutter.closed
 
     bench.kernel.run(body)
+
+
+@pytest.mark.parametrize("after_us, is_open", [(20_000, False), (120_000, False), (500_000, True), (1_100_000, True)])
+def test_a_controller_that_starts_afresh_ends_the_sweep_and_its_gate_line_closes_the_shutter(
+    after_us: int, is_open: bool
+) -> None:
+    bench = Bench()
+
+    async def body() -> None:
+        await bench.goniometer.prepare_sweep(make_sweep())
+        begun_us = bench.kernel.now_us
+        bench.kernel.after(after_us, lambda: opened.append(bench.shutter.wholly_open), by="a", priority=-1)
+        bench.kernel.after(after_us, bench.goniometer.reset)
+        with pytest.raises(DeviceError, match="the sweep was stopped"):
+            await bench.goniometer.begin_sweep()
+            await bench.goniometer.finish_sweep()
+        assert bench.kernel.now_us == begun_us + after_us
+        await bench.goniometer.stop()
+        await bench.kernel.wait(20_000)
+        assert bench.shutter.closed
+        with pytest.raises(DeviceError, match="no sweep is prepared"):
+            await bench.goniometer.begin_sweep()
+        await bench.sweep(make_sweep())
+
+    opened: list[bool] = []
+    bench.kernel.run(body)
+    assert opened == [is_open]
+
+
+def test_a_shutter_that_closes_within_the_sweep_is_told_at_once() -> None:
+    bench = Bench()
+    bench.shutter.left_open = bench.goniometer.shutter_left_open
+
+    async def body() -> None:
+        await bench.sweep(make_sweep())  # the gate's own closing is none of that
+        await bench.goniometer.prepare_sweep(make_sweep())
+        await bench.goniometer.begin_sweep()
+        bench.kernel.after(500_000, bench.shutter.reset)
+        before_us = bench.kernel.now_us
+        with pytest.raises(DeviceError, match="fast_shutter: closed before the end of the sweep"):
+            await bench.goniometer.finish_sweep()
+        assert bench.kernel.now_us == before_us + 500_000
+
+    bench.kernel.run(body)

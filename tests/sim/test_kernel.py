@@ -52,6 +52,16 @@ def test_callbacks_fire_in_the_order_of_time_priority_name_and_sequence(due: lis
     assert len(fired) == len(due)
 
 
+def test_time_stands_still_once_the_program_has_ended() -> None:
+    kernel = Kernel()
+    fired: list[int] = []
+    kernel.at(2_000_000, lambda: fired.append(kernel.now_us))
+    kernel.run(lambda: kernel.wait(1_000_000))
+    assert (kernel.now_us, fired) == (1_000_000, [])
+    kernel.run(lambda: kernel.wait(2_000_000))
+    assert (kernel.now_us, fired) == (3_000_000, [2_000_000])
+
+
 def test_the_program_comes_to_rest_between_two_callbacks_of_one_instant() -> None:
     kernel = Kernel()
     heard: list[str] = []

@@ -208,3 +208,78 @@ def test_a_trajectory_that_was_held_on_to_knows_what_was_commanded_later() -> No
         assert [(at_us, trajectory.position_at(at_us)) for at_us, _ in seen] == seen
 
     axis.kernel.run(body)
+
+
+def test_an_axis_that_creeps_arrives_and_leaves_evenly_from_there() -> None:
+    axis = make_axis(settle_s=0.5)
+    axis.creep = 0.5
+
+    async def body() -> None:
+        await axis.kernel.wait(2_000_000)
+        assert axis.position() == 1.0
+        await axis.move(10.0)
+        assert (axis.position(), axis.is_moving) == (10.0, False)
+        await axis.kernel.wait(4_000_000)
+        assert (axis.position(), axis.velocity(), axis.is_moving) == (12.0, 0.5, False)
+        axis.creep = 0.0
+        await axis.kernel.wait(4_000_000)
+        assert (axis.position(), axis.velocity()) == (12.0, 0.0)
+
+    axis.kernel.run(body)
+
+
+@pytest.mark.parametrize("begins_us", [0, 300_000, 700_000])
+def test_a_creep_that_begins_on_the_way_does_not_keep_it_from_arriving(begins_us: int) -> None:
+    axis = make_axis(settle_s=0.5)
+
+    async def body() -> None:
+        axis.kernel.after(begins_us, lambda: setattr(axis, "creep", 0.5))
+        await axis.move(10.0)
+        assert axis.position() == 10.0
+        await axis.kernel.wait(2_000_000)
+        assert axis.position() == 11.0
+
+    axis.kernel.run(body)
+
+
+def test_a_sweep_that_is_followed_creeps_from_its_begin_or_from_within() -> None:
+    for begins_us in (0, 1_000_000):
+        axis = make_axis()
+
+        async def body(axis: Axis = axis, begins_us: int = begins_us) -> None:
+            axis.kernel.after(begins_us, lambda: setattr(axis, "creep", 0.5))
+            axis.kernel.after(0, lambda: None)
+            await axis.kernel.wait(0)
+            axis.follow((Segment(0, 0.0, 1.0), Segment(2_000_000, 2.0, 2.0), Segment(4_000_000, 6.0)), 4_000_000)
+            await axis.kernel.wait(3_000_000)
+            crept = 0.5 * (3_000_000 - begins_us) / 1e6
+            assert axis.position() == pytest.approx(4.0 + crept)
+            assert axis.velocity() == 2.5
+
+        axis.kernel.run(body)
+
+
+def test_a_stuck_axis_does_not_creep() -> None:
+    axis = make_axis()
+
+    async def body() -> None:
+        axis.stuck = True
+        axis.creep = 0.5
+        await axis.kernel.wait(1_000_000)
+        assert axis.position() == 0.0
+
+    axis.kernel.run(body)
+
+
+def test_one_whose_controller_starts_afresh_comes_to_a_stand_and_says_so() -> None:
+    axis = make_axis()
+
+    async def body() -> None:
+        axis.kernel.after(500_000, axis.reset)
+        with pytest.raises(DeviceError, match="was stopped on its way to 10 deg"):
+            await axis.move(10.0)
+        await axis.stand()
+        assert 4.5 < axis.position() < 6.0
+        await axis.move(10.0)
+
+    axis.kernel.run(body)

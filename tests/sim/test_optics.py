@@ -280,3 +280,39 @@ def test_gains_can_be_put_back_within_their_range(bench: Bench) -> None:
             await diodes.set_gains(5, 12)
 
     bench.kernel.run(body)
+
+
+def test_absorbers_that_slip_let_more_and_more_through_until_they_are_set_again(bench: Bench) -> None:
+    attenuator = Attenuator(bench.kernel, bench.trace)
+
+    async def body() -> None:
+        await attenuator.set_transmission(0.2)
+        attenuator.slip_frac_s = 0.01
+        await bench.kernel.wait(to_us(10))
+        assert attenuator.transmission_frac == pytest.approx(0.3)
+        attenuator.slip_frac_s = 0.0
+        await bench.kernel.wait(to_us(10))
+        assert attenuator.transmission_frac == pytest.approx(0.3)
+        attenuator.slip_frac_s = 0.01
+        await attenuator.set_transmission(0.5)
+        assert attenuator.transmission_frac == 0.5
+        await bench.kernel.wait(to_us(10))
+        assert attenuator.transmission_frac == pytest.approx(0.6)
+        await attenuator.set_transmission(0.5)  # they stand there already, as far as they know
+        assert attenuator.transmission_frac == 0.5
+        await bench.kernel.wait(to_us(1000))
+        assert attenuator.transmission_frac == 1.0
+
+    bench.kernel.run(body)
+
+
+def test_amplifiers_that_start_afresh_have_forgotten_their_gains(bench: Bench) -> None:
+    diodes = Diodes(bench.kernel, bench.trace, flux_ph_s=lambda: 1e12)
+
+    async def body() -> None:
+        first = await diodes.read_gains()
+        await diodes.set_gains(8, 8)
+        diodes.reset()
+        assert await diodes.read_gains() == first
+
+    bench.kernel.run(body)

@@ -140,3 +140,22 @@ def test_beam_can_be_lost_and_restored_at_once() -> None:
         assert ring.has_beam()
 
     kernel.run(body)
+
+
+def test_a_leak_takes_current_away_evenly_and_never_more_than_there_is() -> None:
+    ring, healthy = new_ring(), new_ring()
+
+    async def body() -> None:
+        await ring.kernel.wait(to_us(10))
+        ring.leak_ma_s = 2.0
+        for after_s in (0, 10, 50):
+            at_us = to_us(10 + after_s)
+            assert ring.current_ma(at_us) == pytest.approx(healthy.current_ma(at_us) - 2.0 * after_s)
+        assert ring.current_ma(to_us(500)) == 0.0
+        assert ring.has_beam(to_us(500))
+        await ring.kernel.wait(to_us(50))
+        ring.leak_ma_s = 0.0
+        assert ring.leak_ma_s == 0.0
+        assert ring.current_ma() == healthy.current_ma(to_us(60))
+
+    ring.kernel.run(body)

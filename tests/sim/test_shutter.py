@@ -194,3 +194,41 @@ def test_the_interlock_refuses_to_open_an_unsearched_hutch_and_drops_the_shutter
 
     kernel.run(body)
     assert (1_500_000, ("safety_shutter", "drop")) in lines
+
+
+def test_without_current_it_closes_by_itself_unless_it_is_jammed() -> None:
+    for jammed in (False, True):
+        kernel, shutter = make_fast()
+
+        async def body(kernel: Kernel = kernel, shutter: FastShutter = shutter, jammed: bool = jammed) -> None:
+            await shutter.open()
+            shutter.jammed = jammed
+            shutter.reset()
+            await kernel.wait(20_000)
+            assert shutter.closed is not jammed
+
+        kernel.run(body)
+
+
+def test_its_read_back_line_tells_whenever_it_begins_to_close() -> None:
+    kernel, shutter = make_fast()
+    told: list[int] = []
+    shutter.left_open = lambda: told.append(kernel.now_us)
+
+    async def body() -> None:
+        await shutter.open()
+        assert shutter.travelling_until_us == 60_000
+        shutter.jammed = True
+        shutter.jammed = False
+        assert told == []
+        await shutter.close()
+        shutter.gate_open()
+        await kernel.wait(30_000)
+        shutter.gate_close()  # half open: it was never wholly open
+        await kernel.wait(100_000)
+        shutter.gate_open()
+        await kernel.wait(100_000)
+        shutter.reset()
+
+    kernel.run(body)
+    assert told == [60_000, 310_000]

@@ -145,3 +145,18 @@ def test_without_beam_there_is_background_only(kernel: Kernel, rng: random.Rando
 def test_an_exposure_that_cannot_be_is_refused(kernel: Kernel, rng: random.Random, exposure_s: float) -> None:
     with pytest.raises(DeviceError, match="must be greater than 0 s"):
         kernel.run(lambda: new_fluorescence(kernel, rng, Beam()).measure(exposure_s))
+
+
+def test_a_stream_without_nitrogen_warms_evenly_until_there_is_some(kernel: Kernel, rng: random.Random) -> None:
+    stream = CryoStream(kernel, Trace(kernel), rng, noise_k=0.0)
+
+    async def body() -> None:
+        await kernel.wait(to_us(5))
+        stream.warming_k_s = 2.0
+        assert await stream.read_temperature_k() == 100.0
+        await kernel.wait(to_us(5))
+        assert (stream.warming_k_s, await stream.read_temperature_k()) == (2.0, 110.0)
+        stream.warming_k_s = 0.0
+        assert await stream.read_temperature_k() == 100.0
+
+    kernel.run(body)

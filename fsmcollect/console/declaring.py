@@ -1,0 +1,51 @@
+"""The page of declared faults: which of them a collection survives, and how, as Markdown.
+
+Owns words and layout. Owns no declaration (`sim.faults.survival`).
+"""
+
+from __future__ import annotations
+
+from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, Declared
+from fsmcollect.sim.faults.values import MEANINGS
+
+#: As the pages of the tables begin, so that one that is not made any more is found.
+_MARK = "<!-- Made by `fsmcollect diagrams`"
+
+
+def faults_page() -> str:
+    """The whole page."""
+    lines = [
+        f"{_MARK} from fsmcollect.sim.faults.survival: change the declaration there, not this page. -->",
+        "",
+        "# What a collection survives, and how",
+        "",
+        "A fault is a trigger (a time, an event of the run, the k-th call of a device's command), an effect, and how long",
+        "it lasts (one call, a while, for ever). Every sweep judges every run by the table below: of several rows the first",
+        "that fits holds. Whatever the row says, no rule of physics may be violated, but for those that the fault itself",
+        "breaks until it is noticed (excused). A fault that lasts a while ends as one of both, or in between.",
+        "",
+        "| effect | what it does |",
+        "| --- | --- |",
+        *(f"| {effect.value} | {meaning} |" for effect, meaning in MEANINGS.items()),
+        "",
+        "| what fails | effect | lasts | struck in | the run ends as | because | excused |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *map(_row, DECLARED),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: Declared) -> str:
+    lasts = {None: "any", True: "for ever", False: "once"}[row.for_ever]
+    kinds = "".join(f" ({kind.value})" for kind in sorted(row.kinds, key=lambda kind: kind.value))
+    what = ", ".join(f"`{pattern}`" for pattern in row.commands.split()) if row.commands != "*" else "any command"
+    cells = (
+        what + kinds,
+        ", ".join(sorted(effect.value for effect in row.effects)) or "any",
+        lasts,
+        ", ".join(sorted(row.states)) or "any state",
+        "; or ".join(ENDINGS[ending] for ending in sorted(row.endings)),
+        row.why,
+        ", ".join(sorted(row.excuses)),
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

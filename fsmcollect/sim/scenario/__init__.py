@@ -1,0 +1,1 @@
+"""Scenarios: `values` (what they are), `reading` and `writing` (TOML), `library` (the bundled ones)."""

@@ -1,0 +1,526 @@
+"""Playing a scenario: requests, faults, people and events around one simulated beamline, and what came of it.
+
+Owns the meeting of all of them in one run, what must hold of its ending, and liveness. Owns no rule of physics (those
+are `sim.checkers`), no effect of a fault (`sim.faults`) and no collection. What is played twice is the same twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from fsmcollect.collecting.collection import Collection
+from fsmcollect.errors import Problem
+from fsmcollect.events import Event, Moved
+from fsmcollect.machines.collection import COLLECTION
+from fsmcollect.machines.collection import State as S
+from fsmcollect.machines.table import Outcome
+from fsmcollect.machines.wedge import WEDGE
+from fsmcollect.observers import Listener
+from fsmcollect.sim.beamline import CONFIG, SimulatedBeamline
+from fsmcollect.sim.checkers import RunRules
+from fsmcollect.sim.faults.injector import Call, Injector
+from fsmcollect.sim.faults.line import AdapterBug
+from fsmcollect.sim.faults.survival import Ending, Struck, is_excused, judge
+from fsmcollect.sim.faults.values import Fault
+from fsmcollect.sim.kernel import US_PER_S, Deadlock, Scheduled, to_us
+from fsmcollect.sim.moments import Moments
+from fsmcollect.sim.person import NEVER, USUAL_ANSWERS
+from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Setup, Strike, What
+from fsmcollect.sim.trace import Line
+from fsmcollect.simulate.collecting import Rehearsal, Simulation
+from fsmcollect.simulate.schedules import repeatable_schedule
+from fsmcollect.simulate.striking import Checkpoints
+from fsmcollect.timing import predicted_duration_s
+
+#: After the last fault is over, the last deed done and the last thing has happened, a run has so long to reach IDLE or
+#: FAULT, besides what its plan takes. Every wait of a collection has a limit; the longest possible sum of them (robot
+#: 300 s, centring, optics, arming 120 s, draining 120 s, closing with its stragglers 300 s, ...) is about half of this.
+LIVENESS_S = 3600.0
+TraceListener = Callable[[int, list[Line]], None]
+Follower = Callable[[int, str, str], None]
+_WEDGE_ACTIVE = frozenset(state.name for state in WEDGE.active)
+_OVER = (S.IDLE, S.ABANDONED)
+_DECIDED = (S.CLOSING, S.FAULT, *_OVER)
+
+
+@attrs.frozen(kw_only=True)
+class Played:
+    """What came of a scenario.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        Of a list, its worst.
+    ended_in : str
+        ``IDLE``, or ``FAULT`` where the beamline could not be verified safe.
+    raised : str
+        The bug that an adapter raised, once all was safe; empty without.
+    violations : tuple of str
+        What must never be: of physics, of endings, of liveness, and endings that no fault of the run declares.
+    excused : tuple of str
+        What would be a violation, and is what a fault itself makes of the beamline.
+    unmet : tuple of Problem
+        Expectations of the scenario that are not met.
+    never : tuple of Problem
+        Faults, deeds and happenings whose moment never came, or that found nothing to do.
+    events : int
+        How many events the run's observers were told.
+    event_states, checkpoint_states : tuple of str
+        The state (``OSCILLATING``, or ``wedge.EXPOSING`` while a wedge runs) in which each fell, where asked for.
+    calls : tuple of Call
+        Every command that a device was given, where asked for.
+    rows : frozenset
+        Rows of the tables that fired, as (machine, source, event).
+    pairs : frozenset
+        Effects and the states in which a fault with that effect was in force.
+    struck_in : str
+        The state in which the run was struck: by its strike, else by its first fault. Empty if never.
+    """
+
+    scenario: Scenario
+    outcome: Outcome
+    ended_in: str
+    safe: bool
+    images: int
+    #: Time that crystals spent in the beam, and the photons that hit them.
+    exposed_s: float
+    photons: float
+    simulated_s: float
+    wall_s: float
+    trace_sha256: str
+    files: tuple[Path, ...]
+    failures: tuple[str, ...]
+    raised: str
+    violations: tuple[str, ...]
+    excused: tuple[str, ...]
+    unmet: tuple[Problem, ...]
+    never: tuple[Problem, ...]
+    events: int
+    event_states: tuple[str, ...]
+    checkpoints: int
+    checkpoint_states: tuple[str, ...]
+    calls: tuple[Call, ...]
+    rows: frozenset[tuple[str, str, str]]
+    pairs: frozenset[tuple[str, str]]
+    struck_in: str
+
+    @property
+    def as_expected(self) -> bool:
+        """Nothing is violated, everything expected came true and everything planned came to pass."""
+        return not self.violations and not self.unmet and not self.never
+
+
+def beamline_of(scenario: Scenario, speed: float | None = None) -> SimulatedBeamline:
+    """The simulated beamline that a scenario describes."""
+    setup: Setup = scenario.beamline
+    simulated = SimulatedBeamline(
+        seed=scenario.seed,
+        speed=speed,
+        without=setup.without,
+        bare_pins=setup.bare_pins,
+        config=attrs.evolve(CONFIG, **setup.settings.get("config", {})),
+        settings={device: values for device, values in setup.settings.items() if device != "config"},
+    )
+    answers_himself = any(deed.does in (Does.CONFIRM, Does.REJECT) for deed in scenario.operator)
+    usual = dict.fromkeys(USUAL_ANSWERS, NEVER) if answers_himself else dict(USUAL_ANSWERS)
+    simulated.person.answers = {**usual, **scenario.answers}
+    return simulated
+
+
+def play(
+    scenario: Scenario,
+    *,
+    directory: Path | None = None,
+    record_calls: bool = False,
+    count_checkpoints: bool = False,
+    listeners: Sequence[Listener] = (),
+    trace_listeners: Sequence[TraceListener] = (),
+    followers: Sequence[Follower] = (),
+    heed_signals: bool = False,
+    speed: float | None = None,
+) -> Played:
+    """Play `scenario` to its end.
+
+    Parameters
+    ----------
+    directory : Path or None
+        Where the requests' directories are; None keeps no files.
+    record_calls, count_checkpoints : bool
+        Fill in what a sweep needs to know; it costs time.
+    listeners, trace_listeners
+        Told of every event of the run, and of what every device did.
+    followers
+        Told of what every device did at once, in the order in which it was done (see `Trace`).
+    heed_signals : bool
+        Take SIGINT and SIGTERM for an abort; only in the main thread.
+
+    Raises
+    ------
+    InvalidRequest
+        The beamline or the directory refuses a request; nothing has happened.
+    """
+    simulated = beamline_of(scenario, speed)
+    simulated.trace.listeners.extend(trace_listeners)
+    simulated.trace.followers.extend(followers)
+    with repeatable_schedule(scenario.strike.schedule):
+        player = _Player(scenario, simulated, directory, record_calls, count_checkpoints, listeners)
+        return player.play(heed_signals=heed_signals)
+
+
+@attrs.define(eq=False, repr=False)
+class _Player:
+    scenario: Scenario
+    simulated: SimulatedBeamline
+    directory: Path | None
+    record_calls: bool
+    count_checkpoints: bool
+    listeners: Sequence[Listener]
+    rehearsal: Rehearsal = attrs.field(init=False)
+    injector: Injector = attrs.field(init=False)
+    moments: Moments = attrs.field(init=False)
+    run_rules: RunRules = attrs.field(init=False)
+    checkpoints: Checkpoints = attrs.field(init=False)
+    scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    rows: set[tuple[str, str, str]] = attrs.field(init=False, factory=set[tuple[str, str, str]])
+    pairs: set[tuple[str, str]] = attrs.field(init=False, factory=set[tuple[str, str]])
+    struck: list[Struck] = attrs.field(init=False, factory=list[Struck])
+    events: int = attrs.field(init=False, default=0)
+    event_states: list[str] = attrs.field(init=False, factory=list[str])
+    visited: list[str] = attrs.field(init=False, factory=list[str])
+    violations: list[str] = attrs.field(init=False, factory=list[str])
+    never: list[Problem] = attrs.field(init=False, factory=list[Problem])
+    struck_in: str = attrs.field(init=False, default="")
+    #: What was accepted of the run that is under way: it must not end better than that.
+    at_least: dict[Collection, Outcome] = attrs.field(init=False, factory=dict[Collection, Outcome])
+    raised: list[BaseException] = attrs.field(init=False, factory=list[BaseException])
+    #: Deeds and happenings that are still to come.
+    to_come: list[tuple[Deed | Happening, Callable[[], bool]]] = attrs.field(
+        init=False, factory=list[tuple[Deed | Happening, Callable[[], bool]]]
+    )
+    _wedge: str = attrs.field(init=False, default="")
+    #: When something last happened that the run may still be busy with.
+    _last_us: int = attrs.field(init=False, default=0)
+    _end_due: Scheduled | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        scenario, simulated = self.scenario, self.simulated
+        self.run_rules = RunRules()
+        self.moments = Moments(simulated.kernel)
+        self.checkpoints = Checkpoints(
+            self._cancel, at=scenario.strike.cancel_at, state=self._state if self.count_checkpoints else None
+        )
+        self.injector = Injector(simulated, scenario.faults, self.moments, record=self.record_calls, state=self._state)
+        self.injector.on_struck.append(self._fault_struck)
+        simulated.checkers.excused = self._is_excused
+        self.rehearsal = Rehearsal(
+            requests=scenario.requests,
+            simulated=simulated,
+            directory=self.directory,
+            listeners=[self._hear, *self.listeners],
+            before=lambda _: self._begin(),
+            collect=self._collect,
+            gives_up_in_fault=self._nobody_will_acknowledge,
+        )
+
+    # -- playing ------------------------------------------------------------------------------------------------------
+
+    def play(self, *, heed_signals: bool) -> Played:
+        began_s = time.perf_counter()
+        files_before = _open_files() if self.directory is not None else 0
+        simulation = self._run(heed_signals)
+        if self.directory is not None and (left := _open_files() - files_before) > 0:
+            self.violations.append(f"when all was over, {left} files were left open")
+        self._judge(simulation)
+        return Played(
+            scenario=self.scenario,
+            outcome=simulation.outcome,
+            ended_in=S.IDLE.name if simulation.safe else S.FAULT.name,
+            safe=simulation.safe,
+            images=simulation.images,
+            exposed_s=self.simulated.dose.exposed_us / US_PER_S,
+            photons=self.simulated.dose.photons,
+            simulated_s=simulation.simulated_s,
+            wall_s=time.perf_counter() - began_s,
+            trace_sha256=simulation.trace_sha256,
+            files=simulation.files,
+            failures=simulation.failures,
+            raised="; ".join(map(repr, self.raised)),
+            violations=tuple(self.violations),
+            excused=tuple(self.simulated.checkers.excused_sentences),
+            unmet=tuple(self._unmet(simulation)),
+            never=tuple(self.never),
+            events=self.events,
+            event_states=tuple(self.event_states),
+            checkpoints=self.checkpoints.seen,
+            checkpoint_states=tuple(self.checkpoints.states),
+            calls=tuple(self.injector.calls),
+            rows=frozenset(self.rows),
+            pairs=frozenset(self.pairs),
+            struck_in=self.struck_in,
+        )
+
+    def _run(self, heed_signals: bool) -> Simulation:
+        instruments = [self.checkpoints] if self.checkpoints.is_wanted else []
+        try:
+            return self.rehearsal.run(heed_signals=heed_signals, instruments=instruments, scope=self.scope)
+        except Deadlock as deadlock:
+            self.violations.append(f"liveness: {deadlock}")
+            return self.rehearsal.ended()
+
+    def _begin(self) -> None:
+        """Inside the simulation, before the first collection: everything has its moment from here on."""
+        self.checkpoints.begin()
+        for deed in self.scenario.operator:
+            self.to_come.append((deed, self.moments.add(deed.moment, lambda deed=deed: self._do(deed))))
+        for happening in self.scenario.happenings:
+            let_happen = self.moments.add(happening.moment, lambda happening=happening: self._let_happen(happening))
+            self.to_come.append((happening, let_happen))
+
+    def _patience_us(self) -> int:
+        """How long the collection under way may take with nothing in its way."""
+        return to_us(LIVENESS_S + predicted_duration_s(self.rehearsal.current.plan, self.simulated.timings))
+
+    def _expect_end(self, when_us: int) -> None:
+        self._end_due = self.simulated.kernel.at(when_us, self._look_whether_it_lives, by="liveness")
+
+    def _look_whether_it_lives(self) -> None:
+        """Not later than promised; else the run is cancelled, and what it does then is looked at all the same."""
+        now_us = self.simulated.kernel.now_us
+        promised_us = max(self._last_us, self.injector.last_over_us) + self._patience_us()
+        if now_us < promised_us:
+            self._expect_end(promised_us)
+            return
+        if self._waits_rightly():
+            self._accept(Outcome.ABORTED, self.rehearsal.current.abort())
+            self._last_us = now_us
+            self._expect_end(now_us + self._patience_us())
+            return
+        self.violations.append(
+            f"at {now_us / US_PER_S:.6f} s: liveness: still in {self._state()}, {LIVENESS_S:g} s and more "
+            "after the last fault was over and the last thing had happened"
+        )
+        self._expect_end(now_us + self._patience_us())
+        self.scope.cancel()
+
+    def _waits_rightly(self) -> bool:
+        """Held until somebody says otherwise, and nobody can any more: a person would stop it now."""
+        watched = any(fault.command == "wait_for_beam" for fault in self.injector.in_force())
+        return self.rehearsal.current.state is S.HOLDING_FOR_BEAM and watched
+
+    async def _collect(self, collection: Collection) -> None:
+        """Run one collection; what an adapter's bug raises is kept."""
+        tasks = _tasks_beside_this()
+        self._last_us = self.simulated.kernel.now_us
+        self._expect_end(self._last_us + self._patience_us())
+        try:
+            await collection.run()
+        except Exception as error:  # noqa: BLE001  (whatever a bug raises: it is judged)
+            self.raised.append(error)
+        finally:
+            if self._end_due is not None:
+                self._end_due.cancel()
+        if _tasks_beside_this() > tasks:
+            self.violations.append(f"the run {collection.name!r} has ended and has left tasks")
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def _state(self) -> str:
+        return f"wedge.{self._wedge}" if self._wedge else self.rehearsal.current.state.name
+
+    def _hear(self, event: Event) -> None:
+        self.events += 1
+        if type(event) is Moved:
+            self._moved(event)
+        if self.record_calls:
+            self.event_states.append(self._state())
+        self.simulated.checkers.hear(event)
+        self.run_rules.hear(event)
+        self.moments.hear(event)
+        if self.events == self.scenario.strike.abort_at:
+            self.struck_in = self._state()
+            # Whatever it answers: until it is over, an abort is one.
+            is_over = self.rehearsal.current.state in _OVER
+            self._accept(Outcome.ABORTED, self.rehearsal.current.abort() or not is_over)
+
+    def _moved(self, event: Moved) -> None:
+        self.rows.add((event.machine, event.source, event.event))
+        if event.machine == WEDGE.name:
+            self._wedge = event.dest if event.dest in _WEDGE_ACTIVE else ""
+        elif event.machine == COLLECTION.name:
+            self.visited.append(event.dest)
+        for fault in self.injector.in_force():
+            self.pairs.add((fault.effect.value, self._state()))
+
+    def _is_excused(self, rule: str) -> bool:
+        return is_excused(rule, self.struck, is_fault=self.simulated.beamline.fault is not None)
+
+    def _fault_struck(self, fault: Fault) -> None:
+        state = self._state()
+        self.struck.append(Struck(fault, state))
+        self.struck_in = self.struck_in or state
+        self.pairs.add((fault.effect.value, state))
+
+    def _cancel(self) -> None:
+        """The checkpoint of the scenario's strike has come."""
+        self.struck_in = self._state()
+        # What somebody asked for before is carried out: the cancellation comes while that unwinds.
+        if self.rehearsal.current.state not in _DECIDED and self.rehearsal.current not in self.at_least:
+            self._accept(Outcome.ABORTED, accepted=True)
+        self.scope.cancel()
+
+    def _do(self, deed: Deed) -> None:
+        collection, person = self.rehearsal.current, self.simulated.person
+        self.simulated.trace.note("operator", deed.does.value)
+        self._last_us = self.simulated.kernel.now_us
+        accepted = {
+            Does.ABORT: collection.abort,
+            Does.HOLD: collection.hold,
+            Does.RESUME: collection.resume,
+            Does.SKIP: collection.skip,
+            Does.ACKNOWLEDGE: collection.acknowledge,
+            Does.CONFIRM: lambda: person.say(True),
+            Does.REJECT: lambda: person.say(False),
+        }[deed.does]()
+        if not accepted:
+            what = f"found nothing to do in {self._state()}"
+            self.never.append(Problem(field=f"operator.{deed.does.value}", allowed=what, where=deed.where))
+        self._accept({Does.ABORT: Outcome.ABORTED, Does.SKIP: Outcome.SKIPPED}.get(deed.does, Outcome.DONE), accepted)
+
+    def _accept(self, outcome: Outcome, accepted: bool) -> None:
+        """The run under way must not end better than this any more."""
+        if accepted:
+            current = self.rehearsal.current
+            self.at_least[current] = max(outcome, self.at_least.get(current, Outcome.DONE))
+
+    def _let_happen(self, happening: Happening) -> None:
+        ring, interlock = self.simulated.ring, self.simulated.interlock
+        self._last_us = self.simulated.kernel.now_us
+        {
+            What.BEAM_LOST: ring.lose_beam,
+            What.BEAM_BACK: ring.restore_beam,
+            What.HUTCH_OPENED: interlock.open_door,
+            What.HUTCH_SEARCHED: interlock.search,
+        }[happening.what]()
+
+    def _nobody_will_acknowledge(self) -> bool:
+        acknowledgements = [
+            done for deed, done in self.to_come if isinstance(deed, Deed) and deed.does is Does.ACKNOWLEDGE
+        ]
+        return all(done() for done in acknowledgements)
+
+    # -- what must hold -----------------------------------------------------------------------------------------------
+
+    def _judge(self, simulation: Simulation) -> None:
+        self.run_rules.ended()
+        self.violations += [*self.simulated.checkers.violations, *self.run_rules.sentences]
+        for error in self.raised:
+            if not isinstance(error, AdapterBug):
+                self.violations.append(f"the run raised {error!r}")
+        for collection, result in self.rehearsal.results.items():
+            least = self.at_least.get(collection, Outcome.DONE)
+            if result.outcome < least:
+                self.violations.append(
+                    f"the run {result.run!r} ended as {result.outcome}, and it was {least} by request"
+                )
+            if result.outcome is Outcome.DONE and (result.images != collection.plan.images or result.failures):
+                self.violations.append(
+                    f"the run {result.run!r} ended as done with {result.images} of {collection.plan.images} images"
+                    + "".join(f"; {failure}" for failure in result.failures)
+                )
+        self._judge_faults(simulation)
+        self._note_what_never_came()
+
+    def _judge_faults(self, simulation: Simulation) -> None:
+        """Without an expectation of its own, a run must end as its faults are declared to end.
+
+        What is expected of a scenario is expected of it undisturbed: struck by a sweep, it may end so or as declared.
+        """
+        expect, stopped = self.scenario.expect, bool(self.at_least) or self.scope.cancel_called
+        if expect.outcome is not None or expect.ends_in is not None:
+            ended_in = S.IDLE.name if simulation.safe else S.FAULT.name
+            is_so = expect.outcome in (None, str(simulation.outcome)) and expect.ends_in in (None, ended_in)
+            if is_so or self.scenario.strike == Strike():
+                return
+        ending = Ending.FAILED if simulation.failures or simulation.outcome is Outcome.FAILED else Ending.DONE
+        if not simulation.safe:
+            ending = Ending.FAULT
+        disturbed = stopped or bool(self.scenario.operator or self.scenario.happenings)
+        undeclared = judge(self.struck, ending, stopped=disturbed)
+        if undeclared:
+            self.violations.append(undeclared)
+        if ending is Ending.FAULT and not self.struck:
+            self.violations.append("nothing has failed, and the beamline could not be verified safe")
+
+    def _note_what_never_came(self) -> None:
+        ended_s = self.simulated.kernel.now_us / US_PER_S
+        for fault in self.injector.never_struck:
+            self.never.append(Problem(field="faults", value=str(fault), allowed="never triggered", where=fault.where))
+        strike = self.scenario.strike
+        for name, at, seen in (
+            ("cancel_at", strike.cancel_at, self.checkpoints.seen),
+            ("abort_at", strike.abort_at, self.events),
+        ):
+            if at is not None and at > seen:
+                allowed = f"never came: the run ended after {ended_s:g} s"
+                self.never.append(Problem(field=f"strike.{name}", value=str(at), allowed=allowed))
+        for thing, is_done in self.to_come:
+            if not is_done():
+                name = f"operator.{thing.does.value}" if isinstance(thing, Deed) else f"happens.{thing.what.value}"
+                allowed = f"never came: the run ended after {ended_s:g} s"
+                self.never.append(Problem(field=name, value=str(thing.moment), allowed=allowed, where=thing.where))
+
+    def _unmet(self, simulation: Simulation) -> list[Problem]:
+        expect, unmet = self.scenario.expect, list[Problem]()
+
+        def want(key: str, wanted: object, there: object) -> None:
+            if wanted is not None and wanted != there:
+                problem = Problem(
+                    field=f"expect.{key}", value=str(wanted), allowed=f"it was {there}", where=expect.where
+                )
+                unmet.append(problem)
+
+        want("outcome", expect.outcome, str(simulation.outcome))
+        want("ends_in", expect.ends_in, S.IDLE.name if simulation.safe else S.FAULT.name)
+        want("images", expect.images, simulation.images)
+        told = " | ".join(simulation.failures)
+        if expect.failure is not None and expect.failure not in told:
+            want("failure", expect.failure, told or "not said: nothing went wrong")
+        visited = iter(self.visited)
+        for state in expect.visits:
+            if state not in visited:
+                path = " ".join(self.visited)
+                unmet.append(
+                    Problem(
+                        field="expect.visits", value=state, allowed=f"not in this order: {path}", where=expect.where
+                    )
+                )
+                break
+        return unmet
+
+
+def _tasks_beside_this() -> int:
+    """How many tasks the run has besides the one that calls."""
+    root = trio.lowlevel.current_root_task()
+    tasks = [] if root is None else [root]
+    count = 0
+    while tasks:
+        task = tasks.pop()
+        count += 1
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return count
+
+
+def _open_files() -> int:
+    """How many files this process has open; 0 where the system does not tell."""
+    for directory in ("/proc/self/fd", "/dev/fd"):
+        try:
+            return len(os.listdir(directory))  # noqa: PTH208  (no Path for each: only how many)
+        except OSError:
+            continue
+    return 0

@@ -1,0 +1,40 @@
+"""The order in which trio runs tasks that wake together: shuffled on purpose, here from a seed.
+
+trio has no public way to repeat its shuffling. The two private names are used here and nowhere else, only for
+rehearsals that ask for a schedule, and a trio that has lost them is told in a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+
+import trio
+
+from fsmcollect.errors import FsmCollectError
+
+
+@contextlib.contextmanager
+def repeatable_schedule(seed: int | None) -> Generator[None]:
+    """Within it, every ``trio.run`` of this thread shuffles its tasks from `seed`; None leaves trio alone.
+
+    Raises
+    ------
+    FsmCollectError
+        This trio keeps its shuffling elsewhere.
+    """
+    if seed is None:
+        yield
+        return
+    run = getattr(getattr(trio, "_core", None), "_run", None)
+    shuffle = getattr(run, "_r", None)
+    if run is None or shuffle is None or not hasattr(run, "_ALLOW_DETERMINISTIC_SCHEDULING"):
+        raise FsmCollectError(f"a schedule cannot be repeated with trio {trio.__version__}: it shuffles in a new way")
+    before, state = run._ALLOW_DETERMINISTIC_SCHEDULING, shuffle.getstate()  # noqa: SLF001
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
+    shuffle.seed(seed)
+    try:
+        yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING = before  # noqa: SLF001
+        shuffle.setstate(state)

@@ -1,0 +1,12 @@
+"""Whatever is asked of a collection, and whenever: it answers as its table says, stays safe, ends as it was asked."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.testing.stateful.collecting import CollectionMachine
+
+
+def test_a_collection_and_its_requests_keep_step_with_their_model() -> None:
+    run_state_machine_as_test(CollectionMachine, settings=settings(max_examples=100, stateful_step_count=25))

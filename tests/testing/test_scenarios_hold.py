@@ -1,0 +1,57 @@
+"""Whatever is asked for, whatever fails, whoever does what and in whatever order tasks run: every rule holds.
+
+What Hypothesis finds is kept as a scenario that a person can read; put into ``tests/testing/regressions`` it is played
+by every run of the tests from then on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from fsmcollect.events import Event, RunEnded
+from fsmcollect.sim.scenario.reading import parse_scenario
+from fsmcollect.sim.scenario.values import Scenario
+from fsmcollect.simulate.playing import Played, play
+from fsmcollect.testing import strategies
+
+REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.toml"))
+ANY = strategies.scenarios(max_images=8, max_requests=2, max_faults=2, max_deeds=3, max_happenings=2)
+
+
+def check(scenario: Scenario) -> Played:
+    """Every rule holds, each run ends exactly once, and it is the same again."""
+    events: list[Event] = []
+    played = play(scenario, listeners=[events.append])
+    assert played.violations == ()
+    assert played.ended_in in ("IDLE", "FAULT")
+    endings = [event for event in events if isinstance(event, RunEnded)]
+    assert 1 <= len(endings) <= len(scenario.requests)
+    assert isinstance(events[-1], RunEnded)
+    assert sum(ended.images for ended in endings) == played.images
+    assert play(scenario).trace_sha256 == played.trace_sha256
+    return played
+
+
+@settings(max_examples=150)
+@given(ANY)
+def test_any_scenario_holds(scenario: Scenario) -> None:
+    with strategies.kept(scenario):
+        check(scenario)
+
+
+@pytest.mark.long
+@settings(max_examples=10_000)
+@given(ANY)
+def test_any_of_ten_thousand_scenarios_holds(scenario: Scenario) -> None:
+    with strategies.kept(scenario):
+        check(scenario)
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
+def test_what_was_found_once_holds(path: Path) -> None:
+    scenario = parse_scenario(path.read_text(encoding="utf-8"), path.name, name=path.stem)
+    played = check(scenario)
+    assert played.unmet == ()
