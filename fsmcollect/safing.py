@@ -136,8 +136,8 @@ async def make_safe(
     async with _attempt(report, stragglers) as attempt:
         fast = await attempt.start(_fast_shutter(beamline))
         safety = await attempt.start(_safety_shutter(beamline))
-        # The safety shutter takes seconds: a crystal must not turn that long in a leaking beam. Where the fast shutter is
-        # not known to be closed, it turns on until the safety shutter is: standing, one place would take all the beam.
+        # The safety shutter takes seconds: a crystal must not turn that long in a leaking beam. Where the fast shutter
+        # is not known to be closed, it turns on until the safety shutter is: standing, one place would take it all.
         await attempt.ended(fast)
         if attempt.failures:
             await attempt.ended(safety)

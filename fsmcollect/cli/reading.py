@@ -105,13 +105,13 @@ def from_file_or_library(name: str, field: str = "REQUEST") -> Source:
     InvalidRequest
         There is neither, or the file cannot be read.
     """
-    if name == "-":
+    path = Path(name)
+    if name == "-" or (path.exists() and not path.is_dir()):
         return from_file(name, field)
     from fsmcollect.sim.scenario import library
 
-    path, known = Path(name), library.names()
-    title = as_title(name)
-    if title in known and (path.is_dir() or not path.exists()):
+    title, known = as_title(name), library.names()
+    if title in known:
         return Source(text=library.text(title), where=f"{title}.toml", name=title, bundled=True)
     try:
         return from_file(name, field)

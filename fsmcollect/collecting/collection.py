@@ -404,7 +404,9 @@ class Collection:
             if self._store is not None:
                 await self._store.refresh_masters()
         if limit.cancelled_caught:
-            raise DeviceError("detector or disk", f"no answer within {SALVAGE_DEADLINE_S:g} s to store what was complete")
+            raise DeviceError(
+                "detector or disk", f"no answer within {SALVAGE_DEADLINE_S:g} s to store what was complete"
+            )
         await self._record.commit()
 
     def _require(self, failures: tuple[str, ...]) -> None:

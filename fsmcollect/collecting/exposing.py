@@ -207,7 +207,7 @@ class WedgeRun:
             if self._exposures:
                 self._sweep = self._next_sweep()
                 await self.setting.goniometer.prepare_sweep(self._sweep)
-            # Else the crystal is burnt for images that nobody takes: of a detector that only said yes, or has failed since.
+            # A detector that only said yes, or has failed since: the crystal would be burnt for images nobody takes.
             if await asked("detector", self.setting.detector.is_idle) is not False:
                 raise DeviceError("detector", "was armed, and just before the beam it reads back that it is not")
             await self.setting.goniometer.begin_sweep()

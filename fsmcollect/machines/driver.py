@@ -219,8 +219,9 @@ class Driver(Generic[S, E]):
             try:
                 await self._alarm.wait()
             finally:
-                # Without an alarm, this is a cancellation: from outside, unless the machine has ended by itself. One that
-                # ends it (in FAULT) may have been answered before this task has its turn: the command leaves all the same.
+                # Without an alarm, this is a cancellation: from outside, unless the machine has ended by itself. One
+                # that ends it (in FAULT) may have been answered before this task has its turn: the command leaves all
+                # the same.
                 left = self._leaving is not None and _is_cancellation(self._leaving)
                 if self._alarm.is_set() or left or not self._has_ended():
                     self._alarm = trio.Event()

@@ -11,6 +11,7 @@ position, holding whatever it holds; the next `load` or `unload` puts that back 
 from __future__ import annotations
 
 import enum
+import functools
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -89,7 +90,12 @@ def _whereabouts(self: SampleChanger) -> dict[Location, Whereabouts]:
 
 
 def _places(self: SampleChanger) -> tuple[Location, ...]:
-    return tuple(Location(puck, pin) for puck in range(1, self.pucks + 1) for pin in range(1, self.pins + 1))
+    return _places_of(self.pucks, self.pins)
+
+
+@functools.lru_cache(maxsize=16)
+def _places_of(pucks: int, pins: int) -> tuple[Location, ...]:
+    return tuple(Location(puck, pin) for puck in range(1, pucks + 1) for pin in range(1, pins + 1))
 
 
 @attrs.define(eq=False)

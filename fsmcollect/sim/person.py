@@ -81,6 +81,9 @@ class Person:
         self._said.set()
         return True
 
+    def _answer_now(self, says: bool) -> None:
+        self.say(says)
+
     async def ask(self, question: Question) -> bool:
         """Waits as long as it takes; when the asker gives up (cancels), the person stops too."""
         self.trace.note(self.name, f"asked {question.name}")
@@ -101,7 +104,7 @@ class Person:
     async def _answer(self, answer: Answer, said: trio.Event) -> bool:
         if answer.says is not None:
             delay_s = self.rng.uniform(answer.delay_s.low, answer.delay_s.high)
-            due = self.kernel.after(to_us(delay_s), lambda: self.say(bool(answer.says)), by=self.name)
+            due = self.kernel.after(to_us(delay_s), lambda: self._answer_now(bool(answer.says)), by=self.name)
             try:
                 await said.wait()
             finally:

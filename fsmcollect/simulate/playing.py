@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -22,7 +23,7 @@ from fsmcollect.machines.collection import State as S
 from fsmcollect.machines.table import Outcome
 from fsmcollect.machines.wedge import WEDGE
 from fsmcollect.observers import Listener
-from fsmcollect.sim.beamline import CONFIG, SimulatedBeamline
+from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.checkers import RunRules
 from fsmcollect.sim.faults.injector import Call, Injector
 from fsmcollect.sim.faults.line import AdapterBug
@@ -31,7 +32,8 @@ from fsmcollect.sim.faults.values import Fault
 from fsmcollect.sim.kernel import US_PER_S, Deadlock, Scheduled, to_us
 from fsmcollect.sim.moments import Moments
 from fsmcollect.sim.person import NEVER, USUAL_ANSWERS
-from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Setup, Strike, What
+from fsmcollect.sim.scenario.surroundings import built
+from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Strike, What
 from fsmcollect.sim.trace import Line
 from fsmcollect.simulate.collecting import Rehearsal, Simulation
 from fsmcollect.simulate.schedules import repeatable_schedule
@@ -118,15 +120,7 @@ class Played:
 
 def beamline_of(scenario: Scenario, speed: float | None = None) -> SimulatedBeamline:
     """The simulated beamline that a scenario describes."""
-    setup: Setup = scenario.beamline
-    simulated = SimulatedBeamline(
-        seed=scenario.seed,
-        speed=speed,
-        without=setup.without,
-        bare_pins=setup.bare_pins,
-        config=attrs.evolve(CONFIG, **setup.settings.get("config", {})),
-        settings={device: values for device, values in setup.settings.items() if device != "config"},
-    )
+    simulated = built(scenario.beamline, scenario.seed, speed)
     answers_himself = any(deed.does in (Does.CONFIRM, Does.REJECT) for deed in scenario.operator)
     usual = dict.fromkeys(USUAL_ANSWERS, NEVER) if answers_himself else dict(USUAL_ANSWERS)
     simulated.person.answers = {**usual, **scenario.answers}
@@ -277,9 +271,9 @@ class _Player:
         """Inside the simulation, before the first collection: everything has its moment from here on."""
         self.checkpoints.begin()
         for deed in self.scenario.operator:
-            self.to_come.append((deed, self.moments.add(deed.moment, lambda deed=deed: self._do(deed))))
+            self.to_come.append((deed, self.moments.add(deed.moment, partial(self._do, deed))))
         for happening in self.scenario.happenings:
-            let_happen = self.moments.add(happening.moment, lambda happening=happening: self._let_happen(happening))
+            let_happen = self.moments.add(happening.moment, partial(self._let_happen, happening))
             self.to_come.append((happening, let_happen))
 
     def _patience_us(self) -> int:
@@ -358,7 +352,8 @@ class _Player:
             self.pairs.add((fault.effect.value, self._state()))
 
     def _is_excused(self, rule: str) -> bool:
-        return is_excused(rule, self.struck, is_fault=self.simulated.beamline.fault is not None)
+        fault = self.simulated.beamline.fault
+        return is_excused(rule, self.struck, () if fault is None else fault.failures)
 
     def _fault_struck(self, fault: Fault) -> None:
         state = self._state()
@@ -378,7 +373,7 @@ class _Player:
         collection, person = self.rehearsal.current, self.simulated.person
         self.simulated.trace.note("operator", deed.does.value)
         self._last_us = self.simulated.kernel.now_us
-        accepted = {
+        deeds: Mapping[Does, Callable[[], bool]] = {
             Does.ABORT: collection.abort,
             Does.HOLD: collection.hold,
             Does.RESUME: collection.resume,
@@ -386,7 +381,8 @@ class _Player:
             Does.ACKNOWLEDGE: collection.acknowledge,
             Does.CONFIRM: lambda: person.say(True),
             Does.REJECT: lambda: person.say(False),
-        }[deed.does]()
+        }
+        accepted = deeds[deed.does]()
         if not accepted:
             what = f"found nothing to do in {self._state()}"
             self.never.append(Problem(field=f"operator.{deed.does.value}", allowed=what, where=deed.where))
@@ -450,7 +446,9 @@ class _Player:
         ending = Ending.FAILED if simulation.failures or simulation.outcome is Outcome.FAILED else Ending.DONE
         if not simulation.safe:
             ending = Ending.FAULT
-        disturbed = stopped or bool(self.scenario.operator or self.scenario.happenings)
+        scenario, setup = self.scenario, self.scenario.beamline
+        others = (scenario.operator, scenario.happenings, scenario.answers, setup.settings, setup.bare_pins)
+        disturbed = stopped or any(others)
         undeclared = judge(self.struck, ending, stopped=disturbed)
         if undeclared:
             self.violations.append(undeclared)
@@ -476,7 +474,8 @@ class _Player:
                 self.never.append(Problem(field=name, value=str(thing.moment), allowed=allowed, where=thing.where))
 
     def _unmet(self, simulation: Simulation) -> list[Problem]:
-        expect, unmet = self.scenario.expect, list[Problem]()
+        expect = self.scenario.expect
+        unmet: list[Problem] = []
 
         def want(key: str, wanted: object, there: object) -> None:
             if wanted is not None and wanted != there:

@@ -12,6 +12,7 @@ from fsmcollect.console.explaining import Story
 from fsmcollect.console.telling import Kind, Told
 from fsmcollect.console.timeline import show_story
 from fsmcollect.events import Event, ImagesTaken, Moved, RunEnded, RunStarted, SafingStep, StepDone, WedgeStarted
+from fsmcollect.sim.faults.values import MEANINGS, Effect
 from fsmcollect.sim.scenario import library
 from fsmcollect.simulate.playing import Played, play
 from tests.cli.commanding import SMALL, Command
@@ -204,7 +205,7 @@ def test_a_fault_is_told_where_it_strikes_with_what_it_means_once() -> None:
     _, told = played("shutter_does_not_close")
     struck = [line for line in lines(told) if line.startswith("fault: ")]
     assert struck[0].startswith("fault: fast_shutter.close stops half-way (at ")
-    assert struck[0].endswith("stays there while the fault lasts")
+    assert struck[0].endswith(f": {MEANINGS[Effect.STOPS_HALF_WAY]}")
     assert set(struck[1:]) == {"fault: fast_shutter.close stops half-way, again"}
 
 

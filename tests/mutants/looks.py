@@ -6,6 +6,7 @@ by plain arithmetic on what was asked for. No look knows which mistake it is to 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,14 +14,25 @@ import attrs
 import trio
 
 from fsmcollect.beamline import Location, Question
-from fsmcollect.errors import BeamlineBusy
+from fsmcollect.errors import BeamlineBusy, DeviceError
 from fsmcollect.events import ImagesTaken, SafingStep, WedgeStarted
 from fsmcollect.request import Request
-from fsmcollect.sim.beamline import CONFIG
+from fsmcollect.sim.beamline import CONFIG, SimulatedBeamline
 from fsmcollect.sim.detector import State as DetectorState
 from fsmcollect.sim.person import NEVER, Answer
 from tests.cancel_sweep import Case, at_every_checkpoint
-from tests.collecting.rehearsing import INVERSE, LONG_WEDGE, SECOND_US, SHUTTERLESS, WAYS, Play, adapt, ask, simulate
+from tests.collecting.rehearsing import (
+    INVERSE,
+    LONG_WEDGE,
+    SECOND_US,
+    SHUTTERLESS,
+    WAYS,
+    Adapter,
+    Play,
+    adapt,
+    ask,
+    simulate,
+)
 from tests.collecting.test_abort import check_stopped, instants, stopped
 from tests.collecting.test_faults import FAULTS, strike
 from tests.collecting.test_hold import exposing_instants, hold_at, lose_beam
@@ -139,6 +151,24 @@ def _check_pause(play: Play) -> None:
     assert simulated.detector.state is DetectorState.IDLE, "held and armed"
 
 
+def jammed_while_held() -> None:
+    """A hold or a lost beam with a shutter that does not close is no pause."""
+    for by_ring in (False, True):
+        play = Play(LONG_WEDGE)
+
+        def pause(play: Play = play, by_ring: bool = by_ring) -> None:
+            play.simulated.fast_shutter.jammed = True
+            (play.simulated.ring.lose_beam if by_ring else play.collection.hold)()
+
+        play.enters("wedge.EXPOSING", pause, after_us=SECOND_US)
+        play.enters("FAULT", play.scope.cancel)
+        play.at(7200 * SECOND_US, play.scope.cancel).run()
+        assert play.states[-2:] == ["FAULT", "ABANDONED"], play.states
+        assert play.simulated.kernel.now_us < 1000 * SECOND_US, "held with the beam on"
+        closed = [when_us for when_us, text in play.commands("safety_shutter") if text == "close"]
+        assert len(closed) > 1, "the safety shutter was left open behind a jammed one"
+
+
 def held_to_the_end() -> None:
     """Whoever leaves a pause leaves it safely, and a hold lasts until it is ended."""
     for end in ("abort", "skip"):
@@ -191,19 +221,20 @@ def faulty() -> None:
             play.check("failed")
         else:
             assert str(play.result.outcome) == "failed", f"{name}: ended as {play.result.outcome}"
-            assert not play.simulated.beamline.free, f"{name}: no fault is latched"
+            fault_told = str(play.simulated.beamline.fault)
+            assert any(step.step in fault_told for step in play.of(SafingStep) if not step.verified), fault_told
 
 
 def lied_to() -> None:
     """Devices that answer something else than what is."""
-    for role, method, lie, safe in LIES:
+    for role, method, lie, safe, exposes in LIES:
         simulated = simulate(config=attrs.evolve(CONFIG, max_sample_temperature_k=120.0))
         play = Play(INVERSE, adapt(simulated, role, **{method: _always(lie)}))
         play.enters("FAULT", play.scope.cancel).run()
         case = f"{role}.{method} says {lie}"
         assert play.raised is None, f"{case}: raised {play.raised!r}"
         assert play.outcome == "failed", f"{case}: ended as {play.outcome}"
-        assert not play.reported or not safe, f"{case}: images all the same"
+        assert bool(play.of(WedgeStarted)) is exposes, f"{case}: exposed, or not"
         assert play.result.safe is safe, f"{case}: ended in {play.states[-1]}"
         denied = [step.step for step in play.of(SafingStep) if not step.verified]
         assert bool(denied) is not safe, f"{case}: {denied} are told as not verified"
@@ -217,24 +248,82 @@ def _always(answer: object) -> object:
 
 
 _NAN = float("nan")
-#: Device, question, what it answers always, and whether the beamline can be verified safe all the same.
-LIES: tuple[tuple[str, str, object, bool], ...] = (
-    ("fast_shutter", "is_closed", False, False),
-    ("fast_shutter", "is_closed", "closed?", False),
-    ("safety_shutter", "is_closed", _NAN, False),
-    ("goniometer", "is_still", False, False),
-    ("detector", "is_idle", False, False),
-    ("detector_cover", "is_closed", False, False),
-    ("detector_stage", "is_still", False, False),
-    ("sample_changer", "is_still", False, False),
-    ("attenuator", "read_transmission_frac", 1.0, True),
-    ("attenuator", "read_transmission_frac", _NAN, True),
-    ("monochromator", "read_energy_ev", 9_000.0, True),
-    ("detector_stage", "read_distance_mm", 350.0, True),
-    ("cryo_stream", "read_temperature_k", _NAN, True),
-    ("interlock", "is_searched", False, True),
-    ("sample_changer", "read_loaded", Location(2, 3), True),
+#: Device, question, what it answers always, whether the beamline can be verified safe all the same, and whether
+#: anything is exposed: what is asked before robot or person come near ends the run there.
+LIES: tuple[tuple[str, str, object, bool, bool], ...] = (
+    ("fast_shutter", "is_closed", False, False, False),
+    ("fast_shutter", "is_closed", "closed?", False, False),
+    ("safety_shutter", "is_closed", _NAN, False, False),
+    ("goniometer", "is_still", False, False, False),
+    ("detector", "is_idle", False, False, False),
+    ("detector_cover", "is_closed", False, False, True),
+    ("detector_stage", "is_still", False, False, True),
+    ("sample_changer", "is_still", False, False, True),
+    ("backlight", "is_in", True, False, False),
+    ("attenuator", "read_transmission_frac", 1.0, True, False),
+    ("attenuator", "read_transmission_frac", _NAN, True, False),
+    ("monochromator", "read_energy_ev", 9_000.0, True, False),
+    ("detector_stage", "read_distance_mm", 350.0, True, False),
+    ("cryo_stream", "read_temperature_k", _NAN, True, False),
+    ("interlock", "is_searched", False, True, False),
+    ("sample_changer", "read_loaded", Location(2, 3), True, False),
+    ("goniometer", "read_positions", {"omega_deg": 12.3, "x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0}, True, False),
+    ("goniometer", "read_positions", {"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0}, True, False),
 )
+
+
+def lost_once() -> None:
+    """One answer is lost, of a question or of a step of making safe: that costs nobody anything."""
+    for role, method in LOST:
+        play = Play(INVERSE)
+        ask_device = getattr(getattr(play.simulated, role), method)
+        calls: list[str] = []
+
+        async def lose_first(calls: list[str] = calls, ask_device: Callable[[], Any] = ask_device) -> Any:
+            calls.append("")
+            if len(calls) == 1:
+                await trio.lowlevel.checkpoint()
+                raise DeviceError("a device", "its answer was lost")
+            return await ask_device()
+
+        adapt(play.simulated, role, **{method: lose_first})
+        play.run()
+        assert calls, f"{role}.{method} is not called"
+        check_done(play)
+
+
+LOST = (
+    ("sample_changer", "read_loaded"),
+    ("detector_stage", "read_distance_mm"),
+    ("monochromator", "read_energy_ev"),
+    ("attenuator", "read_transmission_frac"),
+    ("interlock", "is_searched"),
+    ("diodes", "read_gains"),
+    ("goniometer", "read_positions"),
+    ("fast_shutter", "is_closed"),
+    ("safety_shutter", "close"),
+    ("goniometer", "stop"),
+    ("detector", "is_idle"),
+    ("detector_cover", "close"),
+)
+
+
+def hung_once() -> None:
+    """The first command of a step of making safe hangs: the second attempt makes it safe."""
+    for role, method in (("safety_shutter", "close"), ("detector_cover", "close"), ("goniometer", "stop")):
+        play = Play(INVERSE)
+        command = getattr(getattr(play.simulated, role), method)
+        calls: list[str] = []
+
+        async def hang_first(calls: list[str] = calls, command: Callable[[], Any] = command) -> None:
+            calls.append("")
+            if len(calls) == 1:
+                await trio.sleep_forever()
+            await command()
+
+        adapt(play.simulated, role, **{method: hang_first})
+        play.run()
+        check_done(play)
 
 
 def wrong_blocks() -> None:
@@ -281,6 +370,26 @@ def unanswered() -> None:
         assert play.outcome == ("failed" if waits else "done"), f"{role}.{method}: {play.outcome}"
         if play.result.safe:
             play.check(play.outcome)
+
+
+def lost_detector() -> None:
+    """A detector that cannot even say how far it is keeps no beam on."""
+
+    class Lost(Adapter):
+        @property
+        def frames_complete(self) -> int:
+            raise ZeroDivisionError("a bug of an adapter")
+
+    play = Play(LONG_WEDGE)
+    play.simulated.beamline.detector = Lost(play.simulated.detector)
+    told_us: list[int] = []
+
+    def abort() -> None:
+        told_us.append(play.simulated.kernel.now_us)
+        play.collection.abort()
+
+    play.enters("wedge.EXPOSING", abort, after_us=SECOND_US).enters("FAULT", play.scope.cancel).run()
+    assert (told_us[0], "close") in play.commands("fast_shutter"), "the beam stayed on"
 
 
 def broken_adapters() -> None:
@@ -418,21 +527,23 @@ async def _is_refused(beamline: Any) -> bool:
 
 def found_open() -> None:
     """Somebody has left the beam on and the detector near: nothing comes near before it is off."""
-    play = Play(ask(sweep={"images": 20}, beam={"detector_distance_mm": 150.0}))
-    simulated = play.simulated
 
-    async def leave_open() -> None:
+    async def leave_open(simulated: SimulatedBeamline) -> None:
         await simulated.detector_stage.move(150.0)
         await simulated.safety_shutter.open()
         await simulated.fast_shutter.open()
 
-    simulated.kernel.run(leave_open)
-    simulated.checkers.violations.clear()
-    found = Play(play.request, simulated)
-    found.run()
-    said = [said for said in simulated.checkers.violations if "robot" in said]
-    assert not said, said
-    assert found.outcome == "done", found.result.failures
+    for jammed in (False, True):
+        simulated = simulate()
+        simulated.kernel.run(functools.partial(leave_open, simulated))
+        simulated.fast_shutter.jammed = jammed
+        simulated.checkers.violations.clear()
+        play = Play(ask(sweep={"images": 20}, beam={"detector_distance_mm": 150.0}), simulated)
+        play.enters("FAULT", play.scope.cancel).run()
+        assert "load 1:5" not in [text for _, text in play.commands("sample_changer")] or not jammed, "robot in beam"
+        said = [said for said in simulated.checkers.violations if "robot" in said]
+        assert not said, said
+        assert play.outcome == ("failed" if jammed else "done"), play.result.failures
 
 
 def struck_at_every_checkpoint() -> None:
@@ -476,6 +587,9 @@ LOOKS: tuple[Callable[[], None], ...] = (
     held,
     beam_lost,
     lied_to,
+    lost_once,
+    hung_once,
+    jammed_while_held,
     one_at_a_time,
     faulty,
     wrong_blocks,
@@ -483,6 +597,7 @@ LOOKS: tuple[Callable[[], None], ...] = (
     found_open,
     people,
     deaf_adapters,
+    lost_detector,
     broken_adapters,
     unanswered,
     aborted_at_events,

@@ -47,8 +47,14 @@ class Mutant:
             return f"{self.name}: there is no {self.file}"
         if self.old == self.new:
             return f"{self.name}: changes nothing"
-        times = path.read_text().count(self.old)
-        return "" if times == 1 else f"{self.name}: its text is {times} times in {self.file}, not once"
+        text = path.read_text()
+        if (times := text.count(self.old)) != 1:
+            return f"{self.name}: its text is {times} times in {self.file}, not once"
+        try:
+            compile(text.replace(self.old, self.new), self.file, "exec")
+        except SyntaxError as error:
+            return f"{self.name}: is no Python: {error}"
+        return ""
 
     def apply(self, package: Path) -> None:
         """Change the copy of the package in this folder.

@@ -36,6 +36,15 @@ def test_a_short_collection_is_safe_wherever_it_is_struck() -> None:
     assert report.pair_points == 400
 
 
+@pytest.mark.long
+def test_the_inverse_beam_collection_is_safe_wherever_it_is_struck() -> None:
+    report = sweep("inverse_beam", pairs=2000)
+    assert report.violations == (), told(report)
+    assert report.points_by_state.get("", 0) == 0
+    assert (report.cancel_points > 200, report.abort_points > 200, report.fault_points > 2000) == (True, True, True)
+    assert report.pair_points == 2000
+
+
 def test_equal_sweeps_give_equal_reports_whatever_the_number_of_processes() -> None:
     one, other = (sweep("short", pairs=100, limit=30, seed=3, jobs=jobs) for jobs in (1, 2))
     assert attrs.evolve(one, seconds=0.0) == attrs.evolve(other, seconds=0.0)

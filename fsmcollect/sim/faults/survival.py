@@ -1,8 +1,8 @@
 """Which faults a collection must survive, and how: ONE declared table.
 
-Owns the declaration and the verdict on a run's ending. Docs are generated from it (docs/machines/faults.md), sweeps judge
-every run by it, and the tests take each row of it. A run that was stopped by somebody is not judged by it: that such a run
-never ends as done is a rule of its own.
+Owns the declaration and the verdict on a run's ending. Docs are generated from it (docs/machines/faults.md), sweeps
+judge every run by it, and the tests take each row of it. A run that was stopped by somebody may end better than it
+says: that such a run never ends as done is a rule of its own.
 """
 
 from __future__ import annotations
@@ -96,15 +96,15 @@ _NO_IMAGES = frozenset({"BeamOnlyOnArmedDetector", "NoTriggerLost", "LightOnlyIn
 _OMEGA_OFF = frozenset({"BeamOnlyInSweep"})
 _OTHER_DOSE = frozenset({"PhotonsAsAsked"})
 _STUCK_OPEN = frozenset({"BeamOnlyOnArmedDetector", "BeamOnlyInSweep", "LightOnlyInFrames", "LightAsPlanned"})
-#: What must hold of a device when all is over, unless that very device is known not to be safe: FAULT.
+#: What must hold of a device when all is over, unless the run has ended in FAULT and says that this step failed.
 _AT_REST = {
-    "FastShutterClosed": "fast_shutter",
-    "SafetyShutterClosed": "safety_shutter",
-    "DetectorAtRest": "detector",
-    "GoniometerStands": "goniometer",
-    "DetectorStageStands": "detector_stage",
-    "MonochromatorStands": "monochromator",
-    "RobotStands": "sample_changer",
+    "FastShutterClosed": "fast shutter closed",
+    "SafetyShutterClosed": "safety shutter closed",
+    "DetectorAtRest": "detector idle",
+    "GoniometerStands": "goniometer still",
+    "DetectorStageStands": "detector stage still",
+    "MonochromatorStands": "monochromator still",
+    "RobotStands": "sample changer still",
 }
 
 DECLARED: tuple[Declared, ...] = (
@@ -356,14 +356,14 @@ def declared(fault: Fault, state: str) -> Declared:
     )
 
 
-def is_excused(rule: str, struck: Iterable[Struck], *, is_fault: bool) -> bool:
-    """Whether these faults break a rule of `sim.checkers` themselves.
+def is_excused(rule: str, struck: Iterable[Struck], unverified: Sequence[str] = ()) -> bool:
+    """Whether a rule of `sim.checkers` is broken by these faults themselves.
 
-    That a device is not at rest when all is over is excused only where the run has ended in FAULT and that device is the
-    one that fails.
+    That a device is not at rest when all is over is excused only where the run says so itself: `unverified` are the
+    safing steps that failed for good.
     """
     if rule in _AT_REST:
-        return is_fault and any(hit.fault.device == _AT_REST[rule] for hit in struck)
+        return any(failure.startswith(_AT_REST[rule]) for failure in unverified)
     return any(rule in declared(hit.fault, hit.state).excuses for hit in struck)
 
 

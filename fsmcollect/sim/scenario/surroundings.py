@@ -73,10 +73,11 @@ def _all_settings() -> dict[str, Mapping[str, _Rule]]:
 SETTINGS: Mapping[str, Mapping[str, _Rule]] = _all_settings()
 
 
-def built(setup: Setup, seed: int) -> SimulatedBeamline:
-    """The simulated beamline that a setup describes."""
+def built(setup: Setup, seed: int, speed: float | None = None) -> SimulatedBeamline:
+    """The simulated beamline that a setup describes; `speed` as `SimulatedBeamline` has it."""
     return SimulatedBeamline(
         seed=seed,
+        speed=speed,
         without=setup.without,
         bare_pins=setup.bare_pins,
         config=attrs.evolve(CONFIG, **setup.settings.get("config", {})),  # type: ignore[arg-type]  # numbers only

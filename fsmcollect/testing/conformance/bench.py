@@ -55,6 +55,14 @@ class Findings:
     usual: dict[str, Usual] = attrs.field(factory=dict[str, Usual])
     #: How long each question takes while nothing is under way.
     answers_in_s: dict[str, float] = attrs.field(factory=dict[str, float])
+    #: What was seen once and may be the fault of a busy machine: it is tried again.
+    doubts: set[str] = attrs.field(factory=set[str])
+
+    def seen_before(self, doubt: str) -> bool:
+        """Whether this was seen already; it is remembered."""
+        before = doubt in self.doubts
+        self.doubts.add(doubt)
+        return before
 
     def add(self, rule: Rule, done: str, seen: str, command: str, other: str) -> None:
         """Something is wrong; of each name the first is kept, the others are counted."""
@@ -137,7 +145,7 @@ class Bench:
                 rule, seen + ("" if gone else "; cancelled then, it did not go away"), command or call.command, other
             )
             raise GiveUp
-        if call.blocked_s > self.settings.prompt_s:
+        if call.blocked_s > self.settings.block_s:
             self.breach(
                 rules.BLOCKS_NOBODY,
                 f"{call.words} let nothing else run for {call.blocked_s:.1f} s of real time",

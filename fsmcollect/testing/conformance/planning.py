@@ -63,7 +63,8 @@ class Plan:
     def rest(self) -> Iterator[Check]:
         """Everything else; each is made up when its turn comes, because it goes by what was found before."""
         yield from self._each_act("works", checks.act_works)
-        yield from self._each_act("while it is asked", checks.looked_at_while_it_works)
+        for check in self._each_act("while it is asked", checks.looked_at_while_it_works):
+            yield from self._again_where_in_doubt(check)
         yield from self._what_makes_safe()
         yield from self._each_act("a second time meanwhile", checks.second_act)
         yield from self._cancelling()
@@ -103,7 +104,15 @@ class Plan:
             if self.findings.usual.get(act.words) is None:
                 continue
             for title, body in _AROUND if index in self._first_of_each() else _AROUND[:1]:
-                yield Check(title.format(safe=words, act=act.words), self._uses(act), _safe(index, body))
+                check = Check(title.format(safe=words, act=act.words), self._uses(act), _safe(index, body))
+                yield from self._again_where_in_doubt(check)
+
+    def _again_where_in_doubt(self, check: Check) -> Iterator[Check]:
+        """A check, and the same once more where it has seen what may be the fault of a busy machine."""
+        doubts = len(self.findings.doubts)
+        yield check
+        if len(self.findings.doubts) > doubts:
+            yield check
 
     def _first_of_each(self) -> frozenset[int]:
         """One act of each command: another axis of the same device is cancelled in the same way."""

@@ -24,6 +24,7 @@ class Wishes(TypedDict, total=False):
 
     limit_s: float
     prompt_s: float
+    block_s: float
     watch_s: float
     strikes: int
     leave_out: Collection[str]
@@ -56,8 +57,10 @@ class Settings:
     limit_s : float
         A command or an answer that takes longer hangs. Assumed: twice what the slowest thing (a robot) takes.
     prompt_s : float
-        A call that was cancelled is gone by then: as long as `safing` waits for a step after its deadline. A step that
-        lets nothing else run so long in REAL time blocks everything.
+        A call that was cancelled is gone by then: as long as `safing` waits for a step after its deadline.
+    block_s : float
+        A step that lets nothing else run so long, in REAL time, blocks everything. Assumed: far more than a busy
+        machine takes from a program.
     watch_s : float
         What is to wait is watched so long. Assumed.
     strikes : int
@@ -102,6 +105,7 @@ class Settings:
 
     limit_s: float = 60.0
     prompt_s: float = 0.5
+    block_s: float = 0.5
     watch_s: float = 1.0
     strikes: int = 12
     leave_out: Collection[str] = ()

@@ -73,10 +73,10 @@ class RaisesAGroup(Wrapped):
             raise DeviceError("backlight", "is stiff")
 
 
-@broken("ring", "read-current-ma-blocks-nobody", prompt_s=0.02)
+@broken("ring", "read-current-ma-blocks-nobody", block_s=0.2)
 class Sleeps(Wrapped):
     async def read_current_ma(self) -> float:
-        time.sleep(0.03)  # noqa: ASYNC251
+        time.sleep(0.25)  # noqa: ASYNC251
         return await self.device.read_current_ma()
 
 

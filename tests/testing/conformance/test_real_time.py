@@ -43,7 +43,7 @@ def test_the_example_for_simulated_devices_conforms() -> None:
 
 
 def test_a_stop_that_waits_for_the_moves_lock_is_told_as_the_page_says() -> None:
-    controller = Controller()
+    controller = Controller(speed=100.0)  # so slow that a busy machine is in time to stop it
     stage = page(controller)["Stage"]
 
     class Locked(stage):  # type: ignore[misc, valid-type]
@@ -98,7 +98,7 @@ def test_what_blocks_in_a_thread_for_ever_is_told_and_left_behind() -> None:
         async def move(self, distance_mm: float) -> None:
             await trio.to_thread.run_sync(threading.Event().wait)
 
-    examination = examine(lambda: InAThread(controller), role="detector_stage", limit_s=0.2, prompt_s=0.05)
+    examination = examine(lambda: InAThread(controller), role="detector_stage", limit_s=1.0, prompt_s=0.05)
     assert examination.names == ("move-works",)
     assert "cancelled then, it did not go away" in examination.breaches[0].seen
 

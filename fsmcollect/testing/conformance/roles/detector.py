@@ -174,13 +174,17 @@ class DetectorSubject(Subject[Detector]):
 
     async def _counts_at_once(self, bench: Bench) -> None:
         await self._armed(bench)
-        began_s = time.perf_counter()
+        took_s = min(self._time_to_count_s() for _ in range(3))  # once may be the machine's fault
         frames = self.device.frames_complete
-        took_s = time.perf_counter() - began_s
         if took_s > AT_ONCE_S:
             bench.breach(rules.NEVER_WAITS, f"it took {took_s:.2g} s of real time", "frames_complete")
         if frames != 0:
             bench.breach(rules.FRAMES_COUNT, f"frames_complete is {frames!r}", "frames_complete")
+
+    def _time_to_count_s(self) -> float:
+        began_s = time.perf_counter()
+        _ = self.device.frames_complete
+        return time.perf_counter() - began_s
 
     async def _ends_when_disarmed(self, bench: Bench) -> None:
         await self._armed(bench)
