@@ -1,7 +1,8 @@
 """Which rows of the tables fire in a run of the tests, and which faults are in force in which states.
 
 Owns the noting and the sentences; `conftest` asks for them at the end of a run. A row counts where a driver has fired
-it, with activities and requests: not where a test fires events at an engine by hand. Only this process counts.
+it that runs the package's own activities: not where a test fires events at an engine by hand, nor where it drives a
+table with activities of its own. Only this process counts.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ TABLES: tuple[Table[Any, Any], ...] = (COLLECTION, WEDGE, STREAM, TRANSFER)
 STATES = (*(state.name for state in COLLECTION.active), *(f"wedge.{state.name}" for state in WEDGE.active))
 
 
+#: Rows that the package's own activities cannot bring about, and why. `machines/test_every_row` plays them with others.
+DEFENCES = {
+    "collection: CLOSING on CANCELLED": "closing is shielded, and nothing inside it is cancelled",
+    "stream: CLOSING on CANCELLED": "closing is shielded, and nothing inside it is cancelled",
+    "stream: HOLDING on FAILED": "a held stream does nothing that could fail",
+    "stream: HOLDING on CRASHED": "a held stream does nothing that could have a bug",
+}
+
+
 @attrs.define
 class TableCoverage:
     """What was visited so far."""
@@ -44,7 +54,8 @@ class TableCoverage:
 
         @functools.wraps(run)
         def noted_run(driver: Any) -> Coroutine[Any, Any, Any]:
-            driver.engine.is_driven = True
+            if any(_is_ours(activity) for activity in driver.activities.values()):
+                driver.engine.is_driven = True
             return run(driver)
 
         @functools.wraps(arrived)
@@ -79,12 +90,8 @@ class TableCoverage:
 
     @property
     def missed_rows(self) -> list[str]:
-        return [
-            f"{table.name}: {row.source.name} on {row.event.name}"
-            for table in TABLES
-            for row in table.rows
-            if id(row) not in self.fired
-        ]
+        rows = {name_of(table, row): row for table in TABLES for row in table.rows}
+        return [name for name, row in rows.items() if id(row) not in self.fired and name not in DEFENCES]
 
     @property
     def missed_pairs(self) -> list[str]:
@@ -95,7 +102,8 @@ class TableCoverage:
         rows, pairs = sum(len(table.rows) for table in TABLES), len(every_pair())
         missed_rows, missed_pairs = self.missed_rows, self.missed_pairs
         counts = (
-            f"rows of the tables: {rows - len(missed_rows)} of {rows}; "
+            f"rows of the tables: {rows - len(missed_rows)} of {rows} "
+            f"({len(DEFENCES)} by a script: no run can bring them about); "
             f"fault x state: {pairs - len(missed_pairs)} of {pairs}"
         )
         told = [counts]
@@ -104,6 +112,14 @@ class TableCoverage:
         if missed_pairs:
             told.append(f"faults never in force: {', '.join(missed_pairs)}")
         return told
+
+
+def name_of(table: Table[Any, Any], row: Row[Any, Any]) -> str:
+    return f"{table.name}: {row.source.name} on {row.event.name}"
+
+
+def _is_ours(activity: Any) -> bool:
+    return str(getattr(activity, "__module__", "")).startswith("fsmcollect.")
 
 
 def _replace(owner: type, name: str, by: object) -> None:

@@ -290,6 +290,10 @@ class _Player:
         if now_us < promised_us:
             self._expect_end(promised_us)
             return
+        if self.rehearsal.current.state is S.FAULT:  # reached, and whoever was to acknowledge it does not come
+            self._expect_end(now_us + self._patience_us())
+            self.scope.cancel()
+            return
         if self._waits_rightly():
             self._accept(Outcome.ABORTED, self.rehearsal.current.abort())
             self._last_us = now_us
@@ -448,6 +452,9 @@ class _Player:
             ending = Ending.FAULT
         scenario, setup = self.scenario, self.scenario.beamline
         others = (scenario.operator, scenario.happenings, scenario.answers, setup.settings, setup.bare_pins)
+        answers_himself = any(deed.does in (Does.CONFIRM, Does.REJECT) for deed in scenario.operator)
+        if ending is Ending.FAILED and (scenario.happenings or scenario.answers or answers_himself):
+            return  # an open hutch, a no, or no answer at all makes it fail, whatever else is survived
         disturbed = stopped or any(others)
         undeclared = judge(self.struck, ending, stopped=disturbed)
         if undeclared:

@@ -81,6 +81,14 @@ class Declared:
         )
 
 
+@attrs.frozen
+class _Rest:
+    """Which device is at rest by which step of `safing`."""
+
+    role: str
+    name: str
+
+
 _E = Effect
 _DONE, _FAILED, _FAULT = frozenset({Ending.DONE}), frozenset({Ending.FAILED}), frozenset({Ending.FAULT})
 #: States in which `safing` commands devices and reads them back.
@@ -95,16 +103,19 @@ _LIES = frozenset({_E.NO_ACTION, _E.STOPS_HALF_WAY})
 _NO_IMAGES = frozenset({"BeamOnlyOnArmedDetector", "NoTriggerLost", "LightOnlyInFrames", "LightAsPlanned"})
 _OMEGA_OFF = frozenset({"BeamOnlyInSweep"})
 _OTHER_DOSE = frozenset({"PhotonsAsAsked"})
+_LYING = _LIES | {_E.WRONG_READ_BACK}
+#: What one device can break that lies twice: about what it has done, and about how it stands. Nobody can know.
+TWO_LIES = _NO_IMAGES | _OMEGA_OFF | {"FramesAreTrue"}
 _STUCK_OPEN = frozenset({"BeamOnlyOnArmedDetector", "BeamOnlyInSweep", "LightOnlyInFrames", "LightAsPlanned"})
 #: What must hold of a device when all is over, unless the run has ended in FAULT and says that this step failed.
 _AT_REST = {
-    "FastShutterClosed": "fast shutter closed",
-    "SafetyShutterClosed": "safety shutter closed",
-    "DetectorAtRest": "detector idle",
-    "GoniometerStands": "goniometer still",
-    "DetectorStageStands": "detector stage still",
-    "MonochromatorStands": "monochromator still",
-    "RobotStands": "sample changer still",
+    "FastShutterClosed": _Rest("fast_shutter", "fast shutter closed"),
+    "SafetyShutterClosed": _Rest("safety_shutter", "safety shutter closed"),
+    "DetectorAtRest": _Rest("detector", "detector idle"),
+    "GoniometerStands": _Rest("goniometer", "goniometer still"),
+    "DetectorStageStands": _Rest("detector_stage", "detector stage still"),
+    "MonochromatorStands": _Rest("monochromator", "monochromator still"),
+    "RobotStands": _Rest("sample_changer", "sample changer still"),
 }
 
 DECLARED: tuple[Declared, ...] = (
@@ -256,7 +267,7 @@ DECLARED: tuple[Declared, ...] = (
         effects=frozenset({_E.STOPS_HALF_WAY}),
         endings=_DONE | _FAILED,
         why="an omega that sticks while the shutter is open is seen at the sweep's end; a still turns nothing",
-        excuses=_OMEGA_OFF,
+        excuses=_OMEGA_OFF | {"FramesAreTrue"},
     ),
     Declared(
         effects=frozenset({_E.STOPS_HALF_WAY}),
@@ -349,6 +360,8 @@ def declared(fault: Fault, state: str) -> Declared:
         return next(row for row in DECLARED if row.fits(fault, state))
     once, ever = (declared(attrs.evolve(fault, lasts_s=lasts_s), state) for lasts_s in (ONCE_S, FOR_EVER_S))
     worst, best = max(*once.endings, *ever.endings), min(*once.endings, *ever.endings)
+    if fault.effect in (_E.HANGS, _E.ANSWER_LOST):  # over after a while, the answer comes: it is only late
+        best = Ending.DONE
     return Declared(
         endings=frozenset(end for end in Ending if best <= end <= worst),
         why=f"{once.why}; {ever.why}",
@@ -362,20 +375,29 @@ def is_excused(rule: str, struck: Iterable[Struck], unverified: Sequence[str] = 
     That a device is not at rest when all is over is excused only where the run says so itself: `unverified` are the
     safing steps that failed for good.
     """
+    faults = {hit.fault: hit.state for hit in struck}
+    lying = [fault.device for fault in faults if fault.effect in _LYING]
+    lie_twice = {device for device in lying if lying.count(device) > 1}
     if rule in _AT_REST:
-        return any(failure.startswith(_AT_REST[rule]) for failure in unverified)
-    return any(rule in declared(hit.fault, hit.state).excuses for hit in struck)
+        step = _AT_REST[rule]
+        return step.role in lie_twice or any(failure.startswith(step.name) for failure in unverified)
+    if lie_twice and rule in TWO_LIES:
+        return True
+    return any(rule in declared(fault, state).excuses for fault, state in faults.items())
 
 
 def judge(struck: Sequence[Struck], ending: Ending, *, stopped: bool) -> str:
     """A sentence where a run that met these faults must not end so; empty where it may.
 
     Several faults may end as any of them may, or better: one can keep another from mattering. So may a run that was
-    stopped.
+    stopped. Several of ONE device may add up (two delays to a time limit, a refusal and its repetition): any ending.
     """
     firsts = {hit.fault: hit for hit in reversed(struck)}
     rows = [declared(hit.fault, hit.state) for hit in firsts.values()]
     allowed = frozenset[Ending]().union(*(row.endings for row in rows)) if rows else _DONE
+    devices = [fault.device for fault in firsts]
+    if len(set(devices)) < len(devices):
+        allowed = frozenset(Ending)
     if len(rows) != 1 or stopped:
         allowed = frozenset(end for end in Ending if end <= max(allowed))
     if ending in allowed or (stopped and not rows):

@@ -114,9 +114,10 @@ def _with_its_end(draw: st.DrawFn, what: What, end: What) -> tuple[Happening, ..
     moment = draw(moments())
     begins = Happening(what=what, moment=moment)
     if moment.at_s is not None:
-        after = Moment(at_s=moment.at_s + draw(seconds(LONGEST_S)))
+        after = Moment(at_s=round(moment.at_s + draw(seconds(LONGEST_S)), 3))
     else:
-        after = Moment(event=moment.event, count=moment.count, after_s=moment.after_s + draw(seconds(LONGEST_S)))
+        after_s = round(moment.after_s + draw(seconds(LONGEST_S)), 3)
+        after = Moment(event=moment.event, count=moment.count, after_s=after_s)
     return (begins, Happening(what=end, moment=after)) if draw(st.integers(0, 3)) < 3 else (begins,)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection
 
+import attrs
 from hypothesis import strategies as st
 
 from fsmcollect.beamline import Question
@@ -79,7 +80,23 @@ def scenarios(
 def _lists(max_images: int, max_requests: int, without: frozenset[str]) -> st.SearchStrategy[tuple[Request, ...]]:
     """So many requests, their runs numbered so that no two write the same files."""
     each = [requests(max_images=max_images, without=without, run_number=n + 1) for n in range(max_requests)]
-    return st.integers(1, max_requests).flatmap(lambda count: st.tuples(*each[:count]))
+    lists = st.integers(1, max_requests).flatmap(lambda count: st.tuples(*each[:count]))
+    return lists.map(_one_after_the_other)
+
+
+def _one_after_the_other(asked: tuple[Request, ...]) -> tuple[Request, ...]:
+    """The robot does not take off what a person has mounted: after one by hand, all are."""
+    possible: list[Request] = []
+    by_hand: Request | None = None
+    for request in asked:
+        if by_hand is not None and request.sample.location is not None:
+            centring = attrs.evolve(request.centring, timeout_s=by_hand.centring.timeout_s)
+            possible.append(attrs.evolve(request, sample=by_hand.sample, centring=centring))
+        else:
+            possible.append(request)
+        if possible[-1].sample.location is None and not possible[-1].sample.mounted:
+            by_hand = possible[-1]
+    return tuple(possible)
 
 
 def _answers(without: frozenset[str]) -> st.SearchStrategy[dict[Question, Answer]]:

@@ -1,0 +1,151 @@
+"""Runs that are stopped, held, or lose the beam, at many instants."""
+
+from __future__ import annotations
+
+import trio
+
+from fsmcollect.sim.detector import State as DetectorState
+from tests.cancel_sweep import Case, at_every_checkpoint
+from tests.collecting.rehearsing import (
+    INVERSE,
+    LONG_WEDGE,
+    SECOND_US,
+    WAYS,
+    Play,
+    ask,
+)
+from tests.collecting.test_abort import check_stopped, instants, stopped
+from tests.collecting.test_hold import exposing_instants, hold_at, lose_beam
+from tests.mutants.judging import check_done
+
+#: How many instants of each way to expose are struck.
+INSTANTS = 16
+
+
+def aborted() -> None:
+    for cancel in (False, True):
+        for way in ("inverse beam", "shuttered", "long wedge", "stills"):
+            for when_us in instants(way, INSTANTS):
+                check_stopped(*stopped(WAYS[way], when_us, cancel=cancel), when_us)
+
+
+def aborted_at_events() -> None:
+    play = Play(INVERSE).run()
+    for when_us in sorted({event.t_us for event in play.events if event.t_us}):
+        if when_us < play.simulated.kernel.now_us:
+            check_stopped(*stopped(INVERSE, when_us), when_us)
+    for state in ("MOUNTING", "CENTRING", "OSCILLATING", "CLOSING"):
+        for urge in ("abort", "hold"):
+            play = Play(INVERSE)
+            play.enters(state, getattr(play.collection, urge)).enters(state, play.collection.abort).run()
+            play.check("aborted")
+    play = Play(INVERSE)
+    assert play.collection.abort()
+    play.run().check("aborted")
+    assert not play.commands("goniometer"), "something moved after an abort that came before the run"
+    assert not play.collection.abort(), "an abort after the end was answered with yes"
+
+
+def held() -> None:
+    for way in ("inverse beam", "shuttered", "long wedge"):
+        for number, when_us in enumerate(exposing_instants(way, INSTANTS, "held")):
+            play = Play(WAYS[way])
+            answers = hold_at(play, when_us, (2, 20_000, 40 * SECOND_US)[number % 3])
+            if number % 3 == 2:
+                play.at(when_us + 30 * SECOND_US, lambda play=play: _check_pause(play))  # type: ignore[misc]
+            play.run()
+            assert not answers[0] or answers[1], "what was held could not be resumed"
+            check_done(play)
+
+
+def _check_pause(play: Play) -> None:
+    if play.collection.state.name != "HOLDING":
+        return
+    simulated = play.simulated
+    assert simulated.fast_shutter.closed, "held with the beam on"
+    assert not simulated.goniometer.is_moving, "held and turning"
+    assert simulated.detector.state is DetectorState.IDLE, "held and armed"
+
+
+def jammed_while_held() -> None:
+    """A hold or a lost beam with a shutter that does not close is no pause."""
+    for by_ring in (False, True):
+        play = Play(LONG_WEDGE)
+
+        def pause(play: Play = play, by_ring: bool = by_ring) -> None:
+            play.simulated.fast_shutter.jammed = True
+            (play.simulated.ring.lose_beam if by_ring else play.collection.hold)()
+
+        play.enters("wedge.EXPOSING", pause, after_us=SECOND_US)
+        play.enters("FAULT", play.scope.cancel)
+        play.at(7200 * SECOND_US, play.scope.cancel).run()
+        assert play.states[-2:] == ["FAULT", "ABANDONED"], play.states
+        assert play.simulated.kernel.now_us < 1000 * SECOND_US, "held with the beam on"
+        closed = [when_us for when_us, text in play.commands("safety_shutter") if text == "close"]
+        assert len(closed) > 1, "the safety shutter was left open behind a jammed one"
+
+
+def held_to_the_end() -> None:
+    """Whoever leaves a pause leaves it safely, and a hold lasts until it is ended."""
+    for end in ("abort", "skip"):
+        play = Play(LONG_WEDGE)
+        play.enters("wedge.EXPOSING", play.collection.hold, after_us=SECOND_US)
+        play.enters("HOLDING", lambda play=play: _check_pause(play), after_us=500 * SECOND_US)  # type: ignore[misc]
+        play.enters("HOLDING", getattr(play.collection, end), after_us=501 * SECOND_US).run()
+        play.check({"abort": "aborted", "skip": "skipped"}[end])
+        assert play.states.count("HOLDING") == 1, "a hold that ended by itself"
+
+
+def beam_lost() -> None:
+    for way in ("inverse beam", "shuttered", "long wedge"):
+        for when_us in exposing_instants(way, INSTANTS // 2, "lost"):
+            play = lose_beam(Play(WAYS[way]), when_us, 100 * SECOND_US).run()
+            check_done(play)
+            assert play.states.count("HOLDING_FOR_BEAM") <= 1, "tried again without beam"
+    play = Play(LONG_WEDGE)
+    play.enters("wedge.EXPOSING", play.simulated.ring.lose_beam, after_us=SECOND_US)
+    play.enters("HOLDING_FOR_BEAM", play.collection.hold, after_us=SECOND_US)
+    play.enters("HOLDING", play.simulated.ring.restore_beam, after_us=SECOND_US)
+    play.enters("HOLDING", play.collection.resume, after_us=100 * SECOND_US).run()
+    check_done(play)
+    assert play.states.count("HOLDING") == play.states.count("HOLDING_FOR_BEAM") == 1, play.states
+    for urge, outcome in (("abort", "aborted"), ("skip", "skipped")):
+        play = Play(LONG_WEDGE)
+        play.enters("wedge.EXPOSING", play.simulated.ring.lose_beam, after_us=SECOND_US)
+        play.enters("HOLDING_FOR_BEAM", getattr(play.collection, urge), after_us=SECOND_US)
+        play.enters("HOLDING_FOR_BEAM", play.simulated.ring.restore_beam, after_us=5 * SECOND_US).run()
+        play.check(outcome)
+
+
+def struck_at_every_checkpoint() -> None:
+    for abort in (False, True):
+        plays: list[Play] = []
+
+        def prepare(abort: bool = abort, plays: list[Play] = plays) -> Case:
+            play = Play(ask(sweep={"images": 4, "wedge_images": 2}))
+            plays.append(play)
+            kernel = play.simulated.kernel
+            return Case(
+                run=lambda: kernel._run(play.run_here),
+                verdict=lambda raised: _verdict(play, raised),
+                strike=play.collection.abort if abort else None,
+                clock=kernel.clock,
+            )
+
+        sweep = at_every_checkpoint(prepare)
+        assert not sweep.violations, sweep.violations[0]
+        assert sweep.points > 100
+
+
+def _verdict(play: Play, raised: BaseException | None) -> str | None:
+    if raised is not None and not isinstance(raised, trio.Cancelled):
+        return f"raised {raised!r}"
+    if play.violations or play.tasks_left:
+        return f"{play.violations} {play.tasks_left}"
+    if not play.collection._has_run:
+        return None
+    if not play.result.safe or not play.simulated.beamline.free:
+        return f"not safe: {play.result.failures}"
+    if play.outcome not in ("done", "aborted"):
+        return f"ended as {play.outcome}"
+    return None

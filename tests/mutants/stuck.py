@@ -1,0 +1,122 @@
+"""Devices that never answer, that cannot be interrupted, or whose adapter has a bug."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from fsmcollect.sim.beamline import CONFIG
+from tests.collecting.rehearsing import (
+    INVERSE,
+    LONG_WEDGE,
+    SECOND_US,
+    Adapter,
+    Play,
+    adapt,
+    simulate,
+)
+from tests.collecting.test_stuck import deaf
+from tests.collecting.test_unanswered import EVERYTHING, METHODS, WAITS_BY_CONTRACT, silence
+
+
+def unanswered() -> None:
+    """Every method of every device, one at a time, waits for ever."""
+    for role, method in METHODS:
+        simulated = simulate(config=attrs.evolve(CONFIG, max_sample_temperature_k=120.0))
+        simulated.kernel.run(lambda simulated=simulated: simulated.detector_stage.move(150.0))  # type: ignore[misc]
+        calls = silence(simulated, role, method)
+        play = Play(EVERYTHING, simulated)
+        play.enters("FAULT", play.scope.cancel, after_us=SECOND_US).run()
+        assert play.raised is None, f"{role}.{method}: raised {play.raised!r}"
+        assert not play.tasks_left, f"{role}.{method}: tasks are left"
+        assert simulated.kernel.now_us < 7200 * SECOND_US, f"{role}.{method}: waited for too long"
+        waits = bool(calls) and (role, method) not in WAITS_BY_CONTRACT
+        assert play.outcome == ("failed" if waits else "done"), f"{role}.{method}: {play.outcome}"
+        if play.result.safe:
+            play.check(play.outcome)
+
+
+def lost_detector() -> None:
+    """A detector that cannot even say how far it is keeps no beam on."""
+
+    class Lost(Adapter):
+        @property
+        def frames_complete(self) -> int:
+            raise ZeroDivisionError("a bug of an adapter")
+
+    play = Play(LONG_WEDGE)
+    play.simulated.beamline.detector = Lost(play.simulated.detector)
+    told_us: list[int] = []
+
+    def abort() -> None:
+        told_us.append(play.simulated.kernel.now_us)
+        play.collection.abort()
+
+    play.enters("wedge.EXPOSING", abort, after_us=SECOND_US).enters("FAULT", play.scope.cancel).run()
+    assert (told_us[0], "close") in play.commands("fast_shutter"), "the beam stayed on"
+
+
+def broken_adapters() -> None:
+    """Every method of every device, one at a time, has a bug: it is told, and the beamline is safe or in FAULT."""
+    for role, method in METHODS:
+        play = Play(EVERYTHING, simulate(config=attrs.evolve(CONFIG, max_sample_temperature_k=120.0)))
+        calls: list[str] = []
+
+        async def bug(*_: object, calls: list[str] = calls, **__: object) -> None:
+            calls.append("")
+            await trio.lowlevel.checkpoint()
+            raise ZeroDivisionError("a bug of an adapter")
+
+        adapt(play.simulated, role, **{method: bug})
+        play.enters("FAULT", play.scope.cancel, after_us=SECOND_US).run()
+        assert play.outcome == ("failed" if calls else "done"), f"{role}.{method} has a bug: {play.outcome}"
+        assert not play.tasks_left, f"{role}.{method}: tasks are left"
+        told = isinstance(play.raised, ZeroDivisionError) or "a bug of an adapter" in " ".join(play.result.failures)
+        assert told or not calls, f"{role}.{method}: nobody is told of the bug"
+        if play.result.safe:
+            play.check(play.outcome)
+        else:
+            assert not play.simulated.beamline.free, f"{role}.{method}: no fault is latched"
+
+
+def deaf_adapters() -> None:
+    """What cannot be interrupted is left alone, and everything else is made safe beside it."""
+    simulated = simulate()
+    play = Play(INVERSE, adapt(simulated, "goniometer", finish_sweep=deaf(simulated, 60.0)))
+    told_us: list[int] = []
+    play.enters("wedge.EXPOSING", lambda: told_us.append(simulated.kernel.now_us))
+    play.enters("wedge.EXPOSING", play.collection.abort).run()
+    assert play.outcome == "aborted"
+    closing = [when_us for when_us, text in play.commands("safety_shutter") if text == "close"]
+    assert any(told_us[0] <= when_us <= told_us[0] + 3 * SECOND_US for when_us in closing), "the safety shutter waited"
+    simulated = simulate()
+    play = Play(INVERSE, adapt(simulated, "safety_shutter", close=deaf(simulated, 600.0)))
+    play.enters("FAULT", play.scope.cancel).run()
+    assert play.states[-2:] == ["FAULT", "ABANDONED"], play.states
+    covered = [when_us for when_us, text in play.commands("detector_cover") if text == "to closed"]
+    assert covered[0] < 100 * SECOND_US, "the cover waited for the safety shutter"
+    for cancel in (False, True):
+        _stop_one_that_is_slow(cancel)
+
+
+def _stop_one_that_is_slow(cancel: bool) -> None:
+    """The rotation goes on for two seconds in the dark: those images are not the crystal's."""
+    simulated = simulate()
+
+    async def finish_sweep() -> None:
+        try:
+            await simulated.goniometer.finish_sweep()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1.5)
+
+    play = Play(LONG_WEDGE, adapt(simulated, "goniometer", finish_sweep=finish_sweep))
+    complete: list[int] = []
+
+    def stop() -> None:
+        complete.append(simulated.detector.frames_complete)
+        (play.scope.cancel if cancel else play.collection.abort)()
+
+    play.enters("wedge.EXPOSING", stop, after_us=SECOND_US).run()
+    play.check("aborted")
+    assert len(play.reported) == complete[0], "images that were taken in the dark count"
