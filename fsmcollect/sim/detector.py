@@ -192,7 +192,7 @@ class Detector:
                 f"frame time = {acquisition.frame_time_s:g}: must be at least {self.info.min_frame_time_s:g} s",
             )
         images, of_one_trigger = acquisition.images, acquisition.images_per_trigger
-        if images % of_one_trigger:
+        if not 1 <= of_one_trigger <= images or images % of_one_trigger:
             raise DeviceError("detector", f"images = {images}: must be a multiple of the {of_one_trigger} per trigger")
         self._acquisition, self._given_up_us = acquisition, None
         self._period_us = _exact_us(acquisition.frame_time_s)

@@ -1,0 +1,228 @@
+"""Playing scenarios: what is told of a run, and what is a violation whatever the scenario says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from fsmcollect.collecting.collection import Collection
+from fsmcollect.events import Event, Moved
+from fsmcollect.machines.table import Outcome
+from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
+from fsmcollect.sim.moments import Moment
+from fsmcollect.sim.scenario import library
+from fsmcollect.sim.scenario.values import Deed, Does, Expectation, Happening, Scenario, Strike, What
+from fsmcollect.simulate.playing import LIVENESS_S, Played, play
+from fsmcollect.simulate.schedules import repeatable_schedule
+
+NOTHING = Expectation()
+
+
+def short(**changes: object) -> Scenario:
+    return attrs.evolve(library.read("short"), **{"expect": NOTHING, **changes})
+
+
+def fault(device: str, command: str, effect: Effect, **more: object) -> Fault:
+    return Fault(**{"device": device, "command": command, "effect": effect, "call": 1, **more})  # type: ignore[arg-type]
+
+
+# -- what is told --------------------------------------------------------------------------------------------------------
+
+
+def test_an_undisturbed_run_tells_how_it_was_and_has_nothing_to_complain_of() -> None:
+    played = play(library.read("short"), record_calls=True, count_checkpoints=True)
+    assert (played.outcome, played.ended_in, played.safe, played.images) == (Outcome.DONE, "IDLE", True, 2)
+    assert played.as_expected
+    assert played.events == len(played.event_states) > 20
+    assert played.checkpoints == len(played.checkpoint_states) > 50
+    assert ("collection", "CLOSING", "SAFE") in played.rows
+    assert [call.number for call in played.calls if (call.device, call.command) == ("fast_shutter", "close")] == [1, 2]
+    assert played.pairs == frozenset()
+
+
+def test_what_is_recorded_changes_nothing() -> None:
+    hashes = {
+        play(short(), record_calls=record, count_checkpoints=count).trace_sha256
+        for record in (True, False)
+        for count in (True, False)
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("name", ["short", "operator_holds_and_resumes", "two_faults_at_once", "ring_flickers"])
+def test_the_order_of_tasks_does_not_matter(name: str) -> None:
+    scenario = library.read(name)
+    hashes = {play(attrs.evolve(scenario, strike=Strike(schedule=n))).trace_sha256 for n in range(10)}
+    assert len(hashes) == 1
+
+
+def test_files_are_kept_where_asked_for_and_none_is_left_open(tmp_path: Path) -> None:
+    played = play(library.read("short"), directory=tmp_path)
+    assert played.as_expected
+    assert [file.name for file in played.files] == ["short_1_master.h5"]
+    assert played.trace_sha256 == play(library.read("short")).trace_sha256
+
+
+def test_expectations_that_are_not_met_are_told_one_by_one() -> None:
+    wrong = Expectation(outcome="aborted", ends_in="FAULT", images=3, failure="the beam", visits=("HOLDING",))
+    played = play(short(expect=wrong))
+    assert [problem.field for problem in played.unmet] == [
+        f"expect.{key}" for key in ("outcome", "ends_in", "images", "failure", "visits")
+    ]
+    assert not played.as_expected
+
+
+def test_what_never_came_to_pass_is_told() -> None:
+    scenario = short(
+        faults=(fault("fast_shutter", "close", Effect.REFUSES, call=9),),
+        operator=(Deed(does=Does.ABORT, moment=Moment(at_s=1e4)), Deed(does=Does.RESUME, moment=Moment(at_s=5.0))),
+        happenings=(Happening(what=What.BEAM_LOST, moment=Moment(event="HOLDING")),),
+    )
+    told = {problem.field: problem.allowed for problem in play(scenario).never}
+    assert "never triggered" in told["faults"]
+    assert "the run ended after" in told["operator.abort"]
+    assert told["operator.resume"] == "found nothing to do in MOUNTING"
+    assert "never came" in told["happens.beam lost"]
+
+
+# -- faults --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bug_of_an_adapter_is_told_and_is_no_violation_once_all_is_safe() -> None:
+    played = play(short(faults=(fault("goniometer", "begin_sweep", Effect.RAISES),)))
+    assert (played.outcome, played.safe, played.violations) == (Outcome.FAILED, True, ())
+    assert "AdapterBug" in played.raised
+
+
+def test_an_ending_that_no_fault_declares_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsmcollect.collecting import optics
+
+    monkeypatch.setattr(optics, "agree", lambda *_: None)  # believes what it is told
+    scenario = attrs.evolve(library.read("attenuator_lies"), expect=NOTHING)
+    played = play(scenario)
+    assert any("must end as failed" in told or "request says" in told for told in played.violations)
+
+
+def test_pairs_of_effect_and_state_are_those_in_which_a_fault_was_in_force() -> None:
+    hanging = fault("sample_changer", "load", Effect.DELAYED)
+    assert play(short(faults=(hanging,))).pairs == {("delayed", "MOUNTING")}
+    for_ever = attrs.evolve(hanging, lasts_s=FOR_EVER_S)
+    assert ("delayed", "wedge.EXPOSING") in play(short(faults=(for_ever,))).pairs
+
+
+# -- strikes -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_abort_within_an_event_ends_as_aborted_wherever_it_falls() -> None:
+    reference = play(short(), record_calls=True)
+    for number, state in enumerate(reference.event_states, 1):
+        played = play(short(strike=Strike(abort_at=number, schedule=0)))
+        assert played.violations == ()
+        # The last two events are told when the outcome has been decided.
+        assert played.outcome is (Outcome.DONE if state == "IDLE" and number > 2 else Outcome.ABORTED), number
+
+
+def test_a_cancellation_at_a_checkpoint_ends_as_aborted_unless_all_was_decided() -> None:
+    for number in range(1, 72, 3):
+        played = play(short(strike=Strike(cancel_at=number, schedule=0)))
+        assert played.violations == ()
+        assert played.safe
+        decided = played.struck_in in ("CLOSING", "IDLE")
+        assert played.outcome is (Outcome.DONE if decided else Outcome.ABORTED)
+
+
+def test_a_list_that_is_cancelled_before_its_last_collection_is_not_done() -> None:
+    """The first was done by then: the list is not."""
+    scenario = attrs.evolve(library.read("list_of_three_with_one_skipped"), expect=NOTHING, operator=())
+    reference = play(attrs.evolve(scenario, strike=Strike(schedule=0)), count_checkpoints=True)
+    closing = reference.checkpoint_states.index("CLOSING")
+    played = play(attrs.evolve(scenario, strike=Strike(cancel_at=closing + 2, schedule=0)))
+    assert played.struck_in == "CLOSING"
+    assert played.violations == ()
+    assert played.outcome is Outcome.ABORTED
+
+
+# -- what is a violation whatever the scenario says ------------------------------------------------------------------------
+
+
+def violations_with(monkeypatch: pytest.MonkeyPatch, defect: str, scenario: Scenario) -> str:
+    """What is violated once the collection has a defect."""
+
+    async def leaves_a_task(self: Collection) -> object:
+        trio.lowlevel.spawn_system_task(trio.sleep_forever)
+        return await original(self)
+
+    async def has_a_bug(self: Collection) -> object:
+        await original(self)
+        raise ZeroDivisionError("not thought of")
+
+    original = Collection.run
+    monkeypatch.setattr(Collection, "run", {"task": leaves_a_task, "bug": has_a_bug}[defect])
+    return " | ".join(play(scenario).violations)
+
+
+def test_a_task_that_is_left_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "has left tasks" in violations_with(monkeypatch, "task", short())
+
+
+def test_a_bug_of_ours_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ZeroDivisionError" in violations_with(monkeypatch, "bug", short())
+
+
+def test_an_abort_that_is_accepted_and_ends_as_done_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Collection, "abort", lambda self: True)
+    played = play(short(operator=(Deed(does=Does.ABORT, moment=Moment(event="OSCILLATING")),)))
+    assert any("ended as done, and it was aborted by request" in told for told in played.violations)
+
+
+def test_a_run_that_goes_on_for_ever_is_one_and_is_ended_all_the_same() -> None:
+    held = Deed(does=Does.HOLD, moment=Moment(event="wedge.EXPOSING"))
+    played = play(short(operator=(held,)))
+    (told,) = played.violations
+    assert "liveness: still in HOLDING" in told
+    assert played.simulated_s > LIVENESS_S
+    assert (played.outcome, played.safe) == (Outcome.ABORTED, True)
+
+
+def test_to_wait_for_a_beam_that_nobody_tells_of_is_none() -> None:
+    """The ring's adapter hangs: a person would stop it, and that works."""
+    scenario = short(
+        happenings=(Happening(what=What.BEAM_LOST, moment=Moment(event="wedge.EXPOSING")),),
+        faults=(fault("ring", "wait_for_beam", Effect.HANGS, lasts_s=FOR_EVER_S),),
+    )
+    played: Played = play(scenario)
+    assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())
+
+
+# -- hearing it ----------------------------------------------------------------------------------------------------------
+
+
+def test_listeners_hear_every_event() -> None:
+    heard: list[Event] = []
+    played = play(short(), listeners=[heard.append])
+    assert len(heard) == played.events
+    assert sum(isinstance(event, Moved) for event in heard) > 5
+
+
+def test_a_schedule_is_repeatable_and_leaves_trio_as_it_was() -> None:
+    async def order() -> list[int]:
+        ran: list[int] = []
+
+        async def run(number: int) -> None:
+            ran.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(run, number)
+        return ran
+
+    def under(seed: int) -> list[int]:
+        with repeatable_schedule(seed):
+            return trio.run(order)
+
+    assert under(3) == under(3)
+    assert len({tuple(under(seed)) for seed in range(8)}) > 1
+    assert len({tuple(trio.run(order)) for _ in range(40)}) > 1

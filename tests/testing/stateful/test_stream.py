@@ -1,0 +1,12 @@
+"""Whatever is asked of a stream, and whenever: it answers as its table says, and what it leaves is whole and right."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.testing.stateful.streaming import StreamMachine
+
+
+def test_a_stream_and_its_requests_keep_step_with_their_model() -> None:
+    run_state_machine_as_test(StreamMachine, settings=settings(max_examples=40, stateful_step_count=15))
