@@ -71,9 +71,34 @@ bench: $(VENV)/dev.stamp ## measure every promised figure (minutes)
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp ## run the tests, with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
+# Another version of Python, for the proof that the same seed is the same run: the first of these that there is and that
+# is not the version of .venv. `make prove PY_OTHER=/path/to/python3.12` names one.
+PY_OTHER ?= python3.13 python3.11
+OTHER := .venv-other
+VERSION_OF := -c 'import sys; print(*sys.version_info[:2])'
+
+$(OTHER)/other.stamp: $(VENV)/pip.stamp $(SPEC)
+	@rm -rf $(OTHER); here=$$("$(BIN)/python" $(VERSION_OF)); \
+	for python in $(PY_OTHER); do \
+	    there=$$("$$python" $(VERSION_OF) 2>/dev/null) || continue; \
+	    if [ "$$there" = "$$here" ]; then continue; fi; \
+	    echo "setting up $(OTHER) with $$("$$python" -V)"; \
+	    "$$python" -m venv $(OTHER); \
+	    $(OTHER)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --upgrade pip; \
+	    $(OTHER)/bin/python -m pip --disable-pip-version-check install --quiet \
+	        --constraint constraints.txt --build-constraint constraints.txt --editable .; \
+	    touch $@; exit 0; \
+	done; \
+	echo "no other version of Python among: $(PY_OTHER). That proof is left out; name one with PY_OTHER=..."
+
 .PHONY: prove
-prove: $(VENV)/dev.stamp $(VENV)/servers.stamp ## run the long proofs (minutes)
-	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m long
+prove: $(VENV)/dev.stamp $(VENV)/servers.stamp $(OTHER)/other.stamp ## run the long proofs (minutes)
+	@other=; if [ -e $(OTHER)/other.stamp ]; then other="$(abspath $(OTHER)/bin/python)"; fi; \
+	HYPOTHESIS_PROFILE=explore FSMCOLLECT_OTHER_PYTHON="$$other" $(BIN)/python -m pytest -m long
+
+.PHONY: mutants
+mutants: $(VENV)/dev.stamp ## try every hand-made mistake, and say what catches it (minutes)
+	@$(BIN)/python -m tests.mutants
 
 SCIPION := .venv-scipion
 
@@ -138,5 +163,5 @@ constraints: ## renew the pinned versions from an empty environment
 
 .PHONY: clean
 clean: ## remove what can be made again, .venv included
-	rm -rf $(VENV) $(SCIPION) build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OTHER) $(SCIPION) build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ path or a wall-clock time except `RunStarted.started_at`, so that two equal runs
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from typing import Any, ClassVar
@@ -26,9 +27,14 @@ class Event:
 
     def to_json(self, *, stable: bool = False) -> str:
         """One line of JSON without a line end; `stable` leaves out what differs between two equal runs."""
-        left_out = self.volatile if stable else ()
-        names = [field.name for field in attrs.fields(type(self)) if field.name not in left_out]
-        return f'{{"event":"{self.kind}",' + ",".join(f'"{n}":{_json(getattr(self, n))}' for n in names) + "}"
+        parts = [f'"{name}":{_json(getattr(self, name))}' for name in _names(type(self), stable)]
+        return f'{{"event":"{self.kind}",{",".join(parts)}}}'
+
+
+@functools.cache
+def _names(kind: type[Event], stable: bool) -> tuple[str, ...]:
+    left_out = kind.volatile if stable else ()
+    return tuple(field.name for field in attrs.fields(kind) if field.name not in left_out)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode

@@ -31,7 +31,10 @@ LIMIT_S = 120
 WAIT_LIMIT_S = 1800.0
 #: Tests to ask where the checkers saw nothing, the quickest first.
 TESTS = (
-    "tests/machines",
+    "tests/machines/test_driver.py",
+    "tests/machines/test_engine.py",
+    "tests/machines/test_table.py",
+    "tests/machines/test_collection.py",
     "tests/test_safing.py",
     "tests/test_wedges.py",
     "tests/test_timing.py",
@@ -135,11 +138,13 @@ def judge_all(mutants: Iterable[Mutant], *, tests: Sequence[str] = TESTS, jobs: 
     Raises
     ------
     RuntimeError
-        The checkers complain about the unchanged sources: no verdict would mean anything.
+        Checkers or tests complain about the unchanged sources: no verdict would mean anything.
     """
     with tempfile.TemporaryDirectory(prefix="unchanged-") as name:
         source = copied(Path(name).resolve())
         by, what = ask_checkers(source)
+        if not by:
+            by, what = ask_tests(source, tests)
         if by:
             raise RuntimeError(f"the unchanged sources do not pass: {by}: {what}")
         with ThreadPoolExecutor(jobs) as pool:  # threads: each only waits for processes of its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -21,15 +22,15 @@ from fsmcollect.simulate.schedules import repeatable_schedule
 NOTHING = Expectation()
 
 
-def short(**changes: object) -> Scenario:
+def short(**changes: Any) -> Scenario:
     return attrs.evolve(library.read("short"), **{"expect": NOTHING, **changes})
 
 
-def fault(device: str, command: str, effect: Effect, **more: object) -> Fault:
-    return Fault(**{"device": device, "command": command, "effect": effect, "call": 1, **more})  # type: ignore[arg-type]
+def fault(device: str, command: str, effect: Effect, **more: Any) -> Fault:
+    return Fault(**{"device": device, "command": command, "effect": effect, "call": 1, **more})
 
 
-# -- what is told --------------------------------------------------------------------------------------------------------
+# -- what is told -----------------------------------------------------------------------------------------------------
 
 
 def test_an_undisturbed_run_tells_how_it_was_and_has_nothing_to_complain_of() -> None:
@@ -88,7 +89,7 @@ def test_what_never_came_to_pass_is_told() -> None:
     assert "never came" in told["happens.beam lost"]
 
 
-# -- faults --------------------------------------------------------------------------------------------------------------
+# -- faults -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_bug_of_an_adapter_is_told_and_is_no_violation_once_all_is_safe() -> None:
@@ -113,7 +114,7 @@ def test_pairs_of_effect_and_state_are_those_in_which_a_fault_was_in_force() -> 
     assert ("delayed", "wedge.EXPOSING") in play(short(faults=(for_ever,))).pairs
 
 
-# -- strikes -------------------------------------------------------------------------------------------------------------
+# -- strikes ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_abort_within_an_event_ends_as_aborted_wherever_it_falls() -> None:
@@ -145,7 +146,7 @@ def test_a_list_that_is_cancelled_before_its_last_collection_is_not_done() -> No
     assert played.outcome is Outcome.ABORTED
 
 
-# -- what is a violation whatever the scenario says ------------------------------------------------------------------------
+# -- what is a violation whatever the scenario says --------------------------------------------------------------------
 
 
 def violations_with(monkeypatch: pytest.MonkeyPatch, defect: str, scenario: Scenario) -> str:
@@ -197,7 +198,7 @@ def test_to_wait_for_a_beam_that_nobody_tells_of_is_none() -> None:
     assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())
 
 
-# -- hearing it ----------------------------------------------------------------------------------------------------------
+# -- hearing it -------------------------------------------------------------------------------------------------------
 
 
 def test_listeners_hear_every_event() -> None:

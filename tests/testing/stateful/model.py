@@ -72,10 +72,13 @@ class Model:
         return not any(_rank(other) < _rank(event) for other in self._pending)
 
     def cancelled(self) -> None:
-        """The program around the run is leaving."""
+        """The program around the run is leaving. A request of the same instant, accepted, is heard in its place."""
         self.troubles.append("cancelled")
-        if self.state not in _DECIDED:
-            self.at_least = max(self.at_least, Outcome.ABORTED)
+
+    @property
+    def is_decided(self) -> bool:
+        """On its way out, or out."""
+        return self.has_ended or (self.is_running and self.state in _DECIDED)
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -95,6 +98,8 @@ class Model:
         if source is not self.state or row is None or row.dest is not dest:
             self._say(f"{moved.source} went by {moved.event} to {moved.dest}, from {self.state.name}")
         self.is_running = True
+        if event is Event.CANCELLED and row is not None and row.outcome is not None:
+            self.at_least = max(self.at_least, row.outcome)
         if row is not None and row.stays and event in (Event.ABORT, Event.HOLD):
             return  # heard at once: it answers none of those that wait
         if self._pending and event not in (Event.START, Event.CRASHED):

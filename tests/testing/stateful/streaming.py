@@ -30,6 +30,9 @@ from tests.stream.rehearsing import SMALL, check, registered, stream
 from tests.testing.stateful.lockstep import Lockstep, cancelling
 
 REQUESTS = [Event.ABORT, Event.STOP, Event.HOLD, Event.RESUME]
+PAUSING = [Event.HOLD, Event.RESUME]
+#: Where the rules set in.
+BEGINNINGS = ["", "STREAMING", "STREAMING", "LISTING", "STREAMING"]
 #: What a stream gets over, given time: with these alone, nobody asking for an end, every movie comes.
 PASSING = [
     Fault(FaultKind.TRUNCATION),
@@ -63,6 +66,8 @@ class StreamMachine(RuleBasedStateMachine):
     steps: Lockstep | None = None
     has_left = False
     at_least = Outcome.DONE
+    #: How often somebody has asked. What ends a stream is asked for later: more can be asked before.
+    pauses = 0
 
     @initialize(
         movies=st.integers(1, 4),
@@ -70,14 +75,24 @@ class StreamMachine(RuleBasedStateMachine):
         jobs=st.integers(1, 3),
         faults=st.lists(st.sampled_from([*PASSING, *LASTING]), max_size=2),
         schedule=st.integers(0, 99),
-        early=st.lists(st.sampled_from(REQUESTS), max_size=1),
+        from_=st.sampled_from(BEGINNINGS),
+        early=st.one_of(st.just([]), st.just([]), st.lists(st.sampled_from(REQUESTS), max_size=1)),
     )
-    def begin(self, movies: int, seed: int, jobs: int, faults: list[Fault], schedule: int, early: list[Event]) -> None:
+    def begin(
+        self,
+        movies: int,
+        seed: int,
+        jobs: int,
+        faults: list[Fault],
+        schedule: int,
+        from_: str,
+        early: list[Event],
+    ) -> None:
         self._scratch = tempfile.TemporaryDirectory()
         self.directory = Path(self._scratch.name).resolve() / "out"
         self.faults = list(faults)
-        # Slow enough that a movie takes some tenths of a second: time to ask for something.
-        self.archive = Archive(seed=seed, movies=movies, faults=self.faults, bandwidth_bytes_per_s=50_000.0, **SMALL)
+        # Slow enough that a movie takes some seconds: time to ask for something.
+        self.archive = Archive(seed=seed, movies=movies, faults=self.faults, bandwidth_bytes_per_s=10_000.0, **SMALL)
         self.path: list[State] = [State.IDLE]
         self.told: list[Told] = []
         self.wrong: list[str] = []
@@ -96,6 +111,8 @@ class StreamMachine(RuleBasedStateMachine):
             if accepted is not (State.DESCRIBING in STREAM.urgent.get(event, ())):
                 self.wrong.append(f"before the run {event.name} was answered with {accepted}")
             self._accepted(event, accepted, State.DESCRIBING)
+        if from_:
+            self.until_an_event(from_)
 
     def _made(self, network: object) -> Stream:
         archive = self.archive
@@ -132,23 +149,37 @@ class StreamMachine(RuleBasedStateMachine):
             if source is not self.path[-1] or row is None or row.dest is not dest:
                 self.wrong.append(f"{told.source} went by {told.event} to {told.dest}, from {self.path[-1].name}")
             self.path.append(dest)
+            if row is not None and row.outcome is Outcome.ABORTED:
+                self.at_least = Outcome.ABORTED
         assert self.steps is not None
         self.steps.hear(told)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
-    @rule(by_ms=st.one_of(st.integers(1, 300), st.integers(1, 60_000)))
+    @rule(by_ms=st.one_of(st.integers(1, 300), st.integers(1, 5_000)))
     def time_passes(self, by_ms: int) -> None:
         self._steps.advance(by_ms * 1000)
 
+    @precondition(lambda self: self.is_under_way)
     @rule(event=st.sampled_from(AWAITED))
     def until_an_event(self, event: str) -> None:
         self._steps.until(event, at_most_us=60 * US_PER_S)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
+    @rule(events=st.lists(st.sampled_from(PAUSING), min_size=1, max_size=3), rests=st.booleans())
+    @precondition(lambda self: self.is_under_way)
+    def somebody_pauses(self, events: list[Event], rests: bool) -> None:
+        self._ask_at_once(events, rests=rests)
+
     @rule(events=st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=3), rests=st.booleans())
-    def somebody_asks(self, events: list[Event], rests: bool) -> None:
+    @precondition(lambda self: self.is_under_way and self.pauses > 2)
+    def somebody_asks_for_anything(self, events: list[Event], rests: bool) -> None:
+        self._ask_at_once(events, rests=rests)
+
+    def _ask_at_once(self, events: list[Event], *, rests: bool) -> None:
+        """At one instant, before the program has done anything about the first."""
+        self.pauses += 1
         for event in events:
             self._asks(event)
         if rests:
@@ -173,20 +204,26 @@ class StreamMachine(RuleBasedStateMachine):
         return len(self.path) > 1 and self.path[-1] in STREAM.final
 
     @rule()
-    @precondition(lambda self: self.steps is not None and not self.has_left)
+    @precondition(lambda self: self.is_under_way and self.pauses > 2 and not self.has_left)
     def the_program_leaves(self) -> None:
         self.has_left = True
-        if self.path[-1] not in (State.CLOSING, State.IDLE):
-            self.at_least = Outcome.ABORTED
         self._steps.do(self.scope.cancel)
+        self._steps.rest()
+        assert self.path[-1] in (State.CLOSING, State.IDLE), f"still in {self.path[-1].name}, and the program leaves"
 
     # -- what happens to the archive ----------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.is_under_way)
     @rule(fault=st.sampled_from(PASSING))
     def something_goes_wrong(self, fault: Fault) -> None:
         self._steps.do(lambda: self.faults.append(fault))
 
     # -- what must hold -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_under_way(self) -> bool:
+        """It has begun and not ended: otherwise nothing is worth doing."""
+        return self.steps is not None and not self.steps.ended
 
     @property
     def _steps(self) -> Lockstep:
