@@ -23,7 +23,7 @@ from fsmcollect.errors import InvalidRequest, Problem
 if TYPE_CHECKING:
     from fsmcollect.observers import Listener
     from fsmcollect.sim.scenario.values import Scenario
-    from fsmcollect.simulate.playing import Played
+    from fsmcollect.simulate.played import Played
     from fsmcollect.wedges import Plan
 
 

@@ -10,7 +10,7 @@ from fsmcollect.console import coloured, say, show_row
 
 if TYPE_CHECKING:
     from fsmcollect.sim.scenario.values import Scenario
-    from fsmcollect.simulate.playing import Played
+    from fsmcollect.simulate.played import Played
 
 
 def show_scenarios(scenarios: Sequence[Scenario]) -> None:

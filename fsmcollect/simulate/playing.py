@@ -1,15 +1,14 @@
 """Playing a scenario: requests, faults, people and events around one simulated beamline, and what came of it.
 
-Owns the meeting of all of them in one run, what must hold of its ending, and liveness. Owns no rule of physics (those
-are `sim.checkers`), no effect of a fault (`sim.faults`) and no collection. What is played twice is the same twice.
+Owns the meeting of all of them in one run, and liveness. Owns no rule of physics (those are `sim.checkers`), none of
+endings (`verdict`), no effect of a fault (`sim.faults`) and no collection. What is played twice is the same twice.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -25,17 +24,19 @@ from fsmcollect.machines.wedge import WEDGE
 from fsmcollect.observers import Listener
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.checkers import RunRules
-from fsmcollect.sim.faults.injector import Call, Injector
-from fsmcollect.sim.faults.line import AdapterBug
-from fsmcollect.sim.faults.survival import Ending, Struck, is_excused, judge
+from fsmcollect.sim.faults.injector import Injector
+from fsmcollect.sim.faults.survival import Struck, is_excused
 from fsmcollect.sim.faults.values import Fault
 from fsmcollect.sim.kernel import US_PER_S, Deadlock, Scheduled, to_us
 from fsmcollect.sim.moments import Moments
 from fsmcollect.sim.person import NEVER, USUAL_ANSWERS
 from fsmcollect.sim.scenario.surroundings import built
-from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Strike, What
+from fsmcollect.sim.scenario.values import Does, Scenario
 from fsmcollect.sim.trace import Line
+from fsmcollect.simulate import verdict
+from fsmcollect.simulate.around import Around
 from fsmcollect.simulate.collecting import Rehearsal, Simulation
+from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.schedules import repeatable_schedule
 from fsmcollect.simulate.striking import Checkpoints
 from fsmcollect.timing import predicted_duration_s
@@ -49,73 +50,6 @@ Follower = Callable[[int, str, str], None]
 _WEDGE_ACTIVE = frozenset(state.name for state in WEDGE.active)
 _OVER = (S.IDLE, S.ABANDONED)
 _DECIDED = (S.CLOSING, S.FAULT, *_OVER)
-
-
-@attrs.frozen(kw_only=True)
-class Played:
-    """What came of a scenario.
-
-    Attributes
-    ----------
-    outcome : Outcome
-        Of a list, its worst.
-    ended_in : str
-        ``IDLE``, or ``FAULT`` where the beamline could not be verified safe.
-    raised : str
-        The bug that an adapter raised, once all was safe; empty without.
-    violations : tuple of str
-        What must never be: of physics, of endings, of liveness, and endings that no fault of the run declares.
-    excused : tuple of str
-        What would be a violation, and is what a fault itself makes of the beamline.
-    unmet : tuple of Problem
-        Expectations of the scenario that are not met.
-    never : tuple of Problem
-        Faults, deeds and happenings whose moment never came, or that found nothing to do.
-    events : int
-        How many events the run's observers were told.
-    event_states, checkpoint_states : tuple of str
-        The state (``OSCILLATING``, or ``wedge.EXPOSING`` while a wedge runs) in which each fell, where asked for.
-    calls : tuple of Call
-        Every command that a device was given, where asked for.
-    rows : frozenset
-        Rows of the tables that fired, as (machine, source, event).
-    pairs : frozenset
-        Effects and the states in which a fault with that effect was in force.
-    struck_in : str
-        The state in which the run was struck: by its strike, else by its first fault. Empty if never.
-    """
-
-    scenario: Scenario
-    outcome: Outcome
-    ended_in: str
-    safe: bool
-    images: int
-    #: Time that crystals spent in the beam, and the photons that hit them.
-    exposed_s: float
-    photons: float
-    simulated_s: float
-    wall_s: float
-    trace_sha256: str
-    files: tuple[Path, ...]
-    failures: tuple[str, ...]
-    raised: str
-    violations: tuple[str, ...]
-    excused: tuple[str, ...]
-    unmet: tuple[Problem, ...]
-    never: tuple[Problem, ...]
-    events: int
-    event_states: tuple[str, ...]
-    checkpoints: int
-    checkpoint_states: tuple[str, ...]
-    calls: tuple[Call, ...]
-    rows: frozenset[tuple[str, str, str]]
-    pairs: frozenset[tuple[str, str]]
-    struck_in: str
-
-    @property
-    def as_expected(self) -> bool:
-        """Nothing is violated, everything expected came true and everything planned came to pass."""
-        return not self.violations and not self.unmet and not self.never
 
 
 def beamline_of(scenario: Scenario, speed: float | None = None) -> SimulatedBeamline:
@@ -178,6 +112,7 @@ class _Player:
     rehearsal: Rehearsal = attrs.field(init=False)
     injector: Injector = attrs.field(init=False)
     moments: Moments = attrs.field(init=False)
+    around: Around = attrs.field(init=False)
     run_rules: RunRules = attrs.field(init=False)
     checkpoints: Checkpoints = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -188,18 +123,9 @@ class _Player:
     event_states: list[str] = attrs.field(init=False, factory=list[str])
     visited: list[str] = attrs.field(init=False, factory=list[str])
     violations: list[str] = attrs.field(init=False, factory=list[str])
-    never: list[Problem] = attrs.field(init=False, factory=list[Problem])
     struck_in: str = attrs.field(init=False, default="")
-    #: What was accepted of the run that is under way: it must not end better than that.
-    at_least: dict[Collection, Outcome] = attrs.field(init=False, factory=dict[Collection, Outcome])
     raised: list[BaseException] = attrs.field(init=False, factory=list[BaseException])
-    #: Deeds and happenings that are still to come.
-    to_come: list[tuple[Deed | Happening, Callable[[], bool]]] = attrs.field(
-        init=False, factory=list[tuple[Deed | Happening, Callable[[], bool]]]
-    )
     _wedge: str = attrs.field(init=False, default="")
-    #: When something last happened that the run may still be busy with.
-    _last_us: int = attrs.field(init=False, default=0)
     _end_due: Scheduled | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -209,6 +135,7 @@ class _Player:
         self.checkpoints = Checkpoints(
             self._cancel, at=scenario.strike.cancel_at, state=self._state if self.count_checkpoints else None
         )
+        self.around = Around(scenario, simulated, self.moments, lambda: self.rehearsal.current, self._state)
         self.injector = Injector(simulated, scenario.faults, self.moments, record=self.record_calls, state=self._state)
         self.injector.on_struck.append(self._fault_struck)
         simulated.checkers.excused = self._is_excused
@@ -219,7 +146,7 @@ class _Player:
             listeners=[self._hear, *self.listeners],
             before=lambda _: self._begin(),
             collect=self._collect,
-            gives_up_in_fault=self._nobody_will_acknowledge,
+            gives_up_in_fault=self.around.nobody_will_acknowledge,
         )
 
     # -- playing ------------------------------------------------------------------------------------------------------
@@ -231,10 +158,11 @@ class _Player:
         if self.directory is not None and (left := _open_files() - files_before) > 0:
             self.violations.append(f"when all was over, {left} files were left open")
         self._judge(simulation)
+        expect = self.scenario.expect
         return Played(
             scenario=self.scenario,
             outcome=simulation.outcome,
-            ended_in=S.IDLE.name if simulation.safe else S.FAULT.name,
+            ended_in=verdict.ended_in(simulation),
             safe=simulation.safe,
             images=simulation.images,
             exposed_s=self.simulated.dose.exposed_us / US_PER_S,
@@ -247,8 +175,8 @@ class _Player:
             raised="; ".join(map(repr, self.raised)),
             violations=tuple(self.violations),
             excused=tuple(self.simulated.checkers.excused_sentences),
-            unmet=tuple(self._unmet(simulation)),
-            never=tuple(self.never),
+            unmet=tuple(verdict.unmet(expect, simulation, self.visited)),
+            never=tuple(self._never()),
             events=self.events,
             event_states=tuple(self.event_states),
             checkpoints=self.checkpoints.seen,
@@ -268,13 +196,33 @@ class _Player:
             return self.rehearsal.ended()
 
     def _begin(self) -> None:
-        """Inside the simulation, before the first collection: everything has its moment from here on."""
+        """Inside the simulation, before the first collection."""
         self.checkpoints.begin()
-        for deed in self.scenario.operator:
-            self.to_come.append((deed, self.moments.add(deed.moment, partial(self._do, deed))))
-        for happening in self.scenario.happenings:
-            let_happen = self.moments.add(happening.moment, partial(self._let_happen, happening))
-            self.to_come.append((happening, let_happen))
+        self.around.begin()
+
+    def _judge(self, simulation: Simulation) -> None:
+        at_least = self.around.at_least
+        self.run_rules.ended()
+        self.violations += [
+            *self.simulated.checkers.violations,
+            *self.run_rules.sentences,
+            *verdict.broken_outcomes(self.rehearsal.results, at_least, self.raised),
+            *verdict.undeclared_ending(
+                self.scenario, simulation, self.struck, stopped=bool(at_least) or self.scope.cancel_called
+            ),
+        ]
+
+    def _never(self) -> Iterator[Problem]:
+        """What the scenario plans and what has never come to pass."""
+        for fault in self.injector.never_struck:
+            yield Problem(field="faults", value=str(fault), allowed="never triggered", where=fault.where)
+        strike, ended_s = self.scenario.strike, self.simulated.kernel.now_us / US_PER_S
+        struck = {"cancel_at": (strike.cancel_at, self.checkpoints.seen), "abort_at": (strike.abort_at, self.events)}
+        for name, (at, seen) in struck.items():
+            if at is not None and at > seen:
+                allowed = f"never came: the run ended after {ended_s:g} s"
+                yield Problem(field=f"strike.{name}", value=str(at), allowed=allowed)
+        yield from self.around.never()
 
     def _patience_us(self) -> int:
         """How long the collection under way may take with nothing in its way."""
@@ -286,7 +234,7 @@ class _Player:
     def _look_whether_it_lives(self) -> None:
         """Not later than promised; else the run is cancelled, and what it does then is looked at all the same."""
         now_us = self.simulated.kernel.now_us
-        promised_us = max(self._last_us, self.injector.last_over_us) + self._patience_us()
+        promised_us = max(self.around.last_us, self.injector.last_over_us) + self._patience_us()
         if now_us < promised_us:
             self._expect_end(promised_us)
             return
@@ -295,8 +243,9 @@ class _Player:
             self.scope.cancel()
             return
         if self._waits_rightly():
-            self._accept(Outcome.ABORTED, self.rehearsal.current.abort())
-            self._last_us = now_us
+            self.rehearsal.current.abort()
+            self.around.accept(Outcome.ABORTED)
+            self.around.last_us = now_us
             self._expect_end(now_us + self._patience_us())
             return
         self.violations.append(
@@ -314,8 +263,8 @@ class _Player:
     async def _collect(self, collection: Collection) -> None:
         """Run one collection; what an adapter's bug raises is kept."""
         tasks = _tasks_beside_this()
-        self._last_us = self.simulated.kernel.now_us
-        self._expect_end(self._last_us + self._patience_us())
+        self.around.last_us = self.simulated.kernel.now_us
+        self._expect_end(self.around.last_us + self._patience_us())
         try:
             await collection.run()
         except Exception as error:  # noqa: BLE001  (whatever a bug raises: it is judged)
@@ -344,7 +293,8 @@ class _Player:
             self.struck_in = self._state()
             # Whatever it answers: until it is over, an abort is one.
             is_over = self.rehearsal.current.state in _OVER
-            self._accept(Outcome.ABORTED, self.rehearsal.current.abort() or not is_over)
+            if self.rehearsal.current.abort() or not is_over:
+                self.around.accept(Outcome.ABORTED)
 
     def _moved(self, event: Moved) -> None:
         self.rows.add((event.machine, event.source, event.event))
@@ -369,145 +319,9 @@ class _Player:
         """The checkpoint of the scenario's strike has come."""
         self.struck_in = self._state()
         # What somebody asked for before is carried out: the cancellation comes while that unwinds.
-        if self.rehearsal.current.state not in _DECIDED and self.rehearsal.current not in self.at_least:
-            self._accept(Outcome.ABORTED, accepted=True)
+        if self.rehearsal.current.state not in _DECIDED and self.rehearsal.current not in self.around.at_least:
+            self.around.accept(Outcome.ABORTED)
         self.scope.cancel()
-
-    def _do(self, deed: Deed) -> None:
-        collection, person = self.rehearsal.current, self.simulated.person
-        self.simulated.trace.note("operator", deed.does.value)
-        self._last_us = self.simulated.kernel.now_us
-        deeds: Mapping[Does, Callable[[], bool]] = {
-            Does.ABORT: collection.abort,
-            Does.HOLD: collection.hold,
-            Does.RESUME: collection.resume,
-            Does.SKIP: collection.skip,
-            Does.ACKNOWLEDGE: collection.acknowledge,
-            Does.CONFIRM: lambda: person.say(True),
-            Does.REJECT: lambda: person.say(False),
-        }
-        accepted = deeds[deed.does]()
-        if not accepted:
-            what = f"found nothing to do in {self._state()}"
-            self.never.append(Problem(field=f"operator.{deed.does.value}", allowed=what, where=deed.where))
-        self._accept({Does.ABORT: Outcome.ABORTED, Does.SKIP: Outcome.SKIPPED}.get(deed.does, Outcome.DONE), accepted)
-
-    def _accept(self, outcome: Outcome, accepted: bool) -> None:
-        """The run under way must not end better than this any more."""
-        if accepted:
-            current = self.rehearsal.current
-            self.at_least[current] = max(outcome, self.at_least.get(current, Outcome.DONE))
-
-    def _let_happen(self, happening: Happening) -> None:
-        ring, interlock = self.simulated.ring, self.simulated.interlock
-        self._last_us = self.simulated.kernel.now_us
-        {
-            What.BEAM_LOST: ring.lose_beam,
-            What.BEAM_BACK: ring.restore_beam,
-            What.HUTCH_OPENED: interlock.open_door,
-            What.HUTCH_SEARCHED: interlock.search,
-        }[happening.what]()
-
-    def _nobody_will_acknowledge(self) -> bool:
-        acknowledgements = [
-            done for deed, done in self.to_come if isinstance(deed, Deed) and deed.does is Does.ACKNOWLEDGE
-        ]
-        return all(done() for done in acknowledgements)
-
-    # -- what must hold -----------------------------------------------------------------------------------------------
-
-    def _judge(self, simulation: Simulation) -> None:
-        self.run_rules.ended()
-        self.violations += [*self.simulated.checkers.violations, *self.run_rules.sentences]
-        for error in self.raised:
-            if not isinstance(error, AdapterBug):
-                self.violations.append(f"the run raised {error!r}")
-        for collection, result in self.rehearsal.results.items():
-            least = self.at_least.get(collection, Outcome.DONE)
-            if result.outcome < least:
-                self.violations.append(
-                    f"the run {result.run!r} ended as {result.outcome}, and it was {least} by request"
-                )
-            if result.outcome is Outcome.DONE and (result.images != collection.plan.images or result.failures):
-                self.violations.append(
-                    f"the run {result.run!r} ended as done with {result.images} of {collection.plan.images} images"
-                    + "".join(f"; {failure}" for failure in result.failures)
-                )
-        self._judge_faults(simulation)
-        self._note_what_never_came()
-
-    def _judge_faults(self, simulation: Simulation) -> None:
-        """Without an expectation of its own, a run must end as its faults are declared to end.
-
-        What is expected of a scenario is expected of it undisturbed: struck by a sweep, it may end so or as declared.
-        """
-        expect, stopped = self.scenario.expect, bool(self.at_least) or self.scope.cancel_called
-        if expect.outcome is not None or expect.ends_in is not None:
-            ended_in = S.IDLE.name if simulation.safe else S.FAULT.name
-            is_so = expect.outcome in (None, str(simulation.outcome)) and expect.ends_in in (None, ended_in)
-            if is_so or self.scenario.strike == Strike():
-                return
-        ending = Ending.FAILED if simulation.failures or simulation.outcome is Outcome.FAILED else Ending.DONE
-        if not simulation.safe:
-            ending = Ending.FAULT
-        scenario, setup = self.scenario, self.scenario.beamline
-        others = (scenario.operator, scenario.happenings, scenario.answers, setup.settings, setup.bare_pins)
-        answers_himself = any(deed.does in (Does.CONFIRM, Does.REJECT) for deed in scenario.operator)
-        if ending is Ending.FAILED and (scenario.happenings or scenario.answers or answers_himself):
-            return  # an open hutch, a no, or no answer at all makes it fail, whatever else is survived
-        disturbed = stopped or any(others)
-        undeclared = judge(self.struck, ending, stopped=disturbed)
-        if undeclared:
-            self.violations.append(undeclared)
-        if ending is Ending.FAULT and not self.struck:
-            self.violations.append("nothing has failed, and the beamline could not be verified safe")
-
-    def _note_what_never_came(self) -> None:
-        ended_s = self.simulated.kernel.now_us / US_PER_S
-        for fault in self.injector.never_struck:
-            self.never.append(Problem(field="faults", value=str(fault), allowed="never triggered", where=fault.where))
-        strike = self.scenario.strike
-        for name, at, seen in (
-            ("cancel_at", strike.cancel_at, self.checkpoints.seen),
-            ("abort_at", strike.abort_at, self.events),
-        ):
-            if at is not None and at > seen:
-                allowed = f"never came: the run ended after {ended_s:g} s"
-                self.never.append(Problem(field=f"strike.{name}", value=str(at), allowed=allowed))
-        for thing, is_done in self.to_come:
-            if not is_done():
-                name = f"operator.{thing.does.value}" if isinstance(thing, Deed) else f"happens.{thing.what.value}"
-                allowed = f"never came: the run ended after {ended_s:g} s"
-                self.never.append(Problem(field=name, value=str(thing.moment), allowed=allowed, where=thing.where))
-
-    def _unmet(self, simulation: Simulation) -> list[Problem]:
-        expect = self.scenario.expect
-        unmet: list[Problem] = []
-
-        def want(key: str, wanted: object, there: object) -> None:
-            if wanted is not None and wanted != there:
-                problem = Problem(
-                    field=f"expect.{key}", value=str(wanted), allowed=f"it was {there}", where=expect.where
-                )
-                unmet.append(problem)
-
-        want("outcome", expect.outcome, str(simulation.outcome))
-        want("ends_in", expect.ends_in, S.IDLE.name if simulation.safe else S.FAULT.name)
-        want("images", expect.images, simulation.images)
-        told = " | ".join(simulation.failures)
-        if expect.failure is not None and expect.failure not in told:
-            want("failure", expect.failure, told or "not said: nothing went wrong")
-        visited = iter(self.visited)
-        for state in expect.visits:
-            if state not in visited:
-                path = " ".join(self.visited)
-                unmet.append(
-                    Problem(
-                        field="expect.visits", value=state, allowed=f"not in this order: {path}", where=expect.where
-                    )
-                )
-                break
-        return unmet
 
 
 def _tasks_beside_this() -> int:

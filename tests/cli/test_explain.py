@@ -14,7 +14,8 @@ from fsmcollect.console.timeline import show_story
 from fsmcollect.events import Event, ImagesTaken, Moved, RunEnded, RunStarted, SafingStep, StepDone, WedgeStarted
 from fsmcollect.sim.faults.values import MEANINGS, Effect
 from fsmcollect.sim.scenario import library
-from fsmcollect.simulate.playing import Played, play
+from fsmcollect.simulate.played import Played
+from fsmcollect.simulate.playing import play
 from tests.cli.commanding import SMALL, Command
 from tests.cli.test_terminal import lines_of, on_a_terminal
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.collecting.rehearsing import WAYS, Play
-from tests.mutants import lying, owning, stopping, stuck
+from tests.mutants import lying, owning, stopping, stuck, sweeping
 from tests.mutants.judging import OTHER, check_done, check_dose
 
 
@@ -44,6 +44,9 @@ LOOKS: tuple[Callable[[], None], ...] = (
     stuck.lost_detector,
     stuck.broken_adapters,
     stuck.unanswered,
+    sweeping.bundled,
     stopping.aborted_at_events,
+    stopping.aborted_in_events,
+    sweeping.swept,
     stopping.struck_at_every_checkpoint,
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
+from fsmcollect.events import Event
 from fsmcollect.sim.detector import State as DetectorState
 from tests.cancel_sweep import Case, at_every_checkpoint
 from tests.collecting.rehearsing import (
@@ -16,7 +19,7 @@ from tests.collecting.rehearsing import (
 )
 from tests.collecting.test_abort import check_stopped, instants, stopped
 from tests.collecting.test_hold import exposing_instants, hold_at, lose_beam
-from tests.mutants.judging import check_done
+from tests.mutants.judging import ONE_BY_ONE, check_done
 
 #: How many instants of each way to expose are struck.
 INSTANTS = 16
@@ -39,11 +42,44 @@ def aborted_at_events() -> None:
             play = Play(INVERSE)
             play.enters(state, getattr(play.collection, urge)).enters(state, play.collection.abort).run()
             play.check("aborted")
+            _stop_at_once(state, urge)
     play = Play(INVERSE)
     assert play.collection.abort()
     play.run().check("aborted")
     assert not play.commands("goniometer"), "something moved after an abort that came before the run"
     assert not play.collection.abort(), "an abort after the end was answered with yes"
+
+
+def _stop_at_once(state: str, urge: str) -> None:
+    """Two requests in one breath: the more urgent one counts, whichever comes first."""
+    for abort_first in (False, True):
+        play = Play(INVERSE)
+        requests = [getattr(play.collection, urge), play.collection.abort]
+
+        def ask_both(requests: list[Callable[[], bool]] = requests[:: -1 if abort_first else 1]) -> None:
+            for request in requests:
+                request()
+
+        play.enters(state, ask_both).run()
+        play.check("aborted")
+
+
+def aborted_in_events() -> None:
+    """Whoever is told of an event aborts in that very moment, in the middle of what the sequencer does."""
+    for request in (INVERSE, ONE_BY_ONE):
+        whole = Play(request).run()
+        for number in range(len(whole.events)):
+            play = Play(request)
+            accepted: list[bool] = []
+
+            def abort_at(_: Event, play: Play = play, number: int = number, accepted: list[bool] = accepted) -> None:
+                if len(play.events) == number + 1:
+                    accepted.append(play.collection.abort())
+
+            play.collection.observers.listeners.append(abort_at)
+            play.run()
+            play.check("aborted" if accepted[0] else "done")
+            assert accepted[0] or number >= len(whole.events) - 2, f"an abort at event {number} was refused"
 
 
 def held() -> None:

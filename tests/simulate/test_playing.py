@@ -16,7 +16,8 @@ from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Deed, Does, Expectation, Happening, Scenario, Strike, What
-from fsmcollect.simulate.playing import LIVENESS_S, Played, play
+from fsmcollect.simulate.played import Played
+from fsmcollect.simulate.playing import LIVENESS_S, play
 from fsmcollect.simulate.schedules import repeatable_schedule
 
 NOTHING = Expectation()

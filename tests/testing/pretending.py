@@ -9,7 +9,7 @@ from fsmcollect.machines.table import Outcome
 from fsmcollect.request import parse_toml
 from fsmcollect.sim.faults.commands import Call
 from fsmcollect.sim.scenario.values import Scenario
-from fsmcollect.simulate.playing import Played
+from fsmcollect.simulate.played import Played
 
 REQUEST = parse_toml(
     """

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from fsmcollect.events import Event, RunEnded
 from fsmcollect.sim.scenario.reading import parse_scenario
 from fsmcollect.sim.scenario.values import Scenario, Strike
-from fsmcollect.simulate.playing import Played, play
+from fsmcollect.simulate.played import Played
+from fsmcollect.simulate.playing import play
 from fsmcollect.testing import strategies
 
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.toml"))

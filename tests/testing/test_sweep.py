@@ -16,7 +16,7 @@ from fsmcollect.sim.faults.commands import every_fault_at
 from fsmcollect.sim.faults.values import Effect, Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.scenario.values import Scenario, Strike
-from fsmcollect.simulate.playing import Played
+from fsmcollect.simulate.played import Played
 from fsmcollect.testing.sweeping.engine import Sweep, sweep
 from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, drawn, every_point, pairs_of
 from fsmcollect.testing.sweeping.report import Report, Violation, coverage, gist, without_repetitions

@@ -200,12 +200,14 @@ class DoseOfRun:
     _images: int = attrs.field(init=False, default=0)
     _cut_off: int = attrs.field(init=False, default=0)
     _openings: int = attrs.field(init=False, default=0)
-    #: What was lit before the run.
+    #: What was lit before the run, and by the time the last opening was over.
     _before_us: float = attrs.field(init=False, default=0.0)
+    _booked_us: float = attrs.field(init=False, default=0.0)
 
     def judge(self, _opening: Opening) -> None:
         """One more opening is over."""
         self._openings += 1
+        self._booked_us = self.dose.lit_us
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Moved):
@@ -219,7 +221,7 @@ class DoseOfRun:
             self._is_running, self._has_failed = True, False
             self._images = self._cut_off = self._openings = 0
             self._exposure_us = to_us(float(event.request["sweep"]["exposure_s"]))
-            self._before_us = self.dose.lit_us
+            self._before_us = self._booked_us = self.dose.lit_us
         elif self._is_running and not self._has_failed:
             self._is_running = False
             self._look()
@@ -227,9 +229,11 @@ class DoseOfRun:
     def _look(self) -> None:
         lit_us = self.dose.lit_us - self._before_us
         planned_us = self._images * self._exposure_us
-        rounding_us = ROUNDING_US * (self._openings + 1) + 0.5 * self._images
+        # A run may end in the very instant in which its last opening does, which is over when that instant is.
+        openings = self._openings + (self.dose.lit_us > self._booked_us)
+        rounding_us = ROUNDING_US * (openings + 1) + 0.5 * self._images
         beyond_us = lit_us - planned_us
-        explained_us = self._openings * self.light.travel_us + self._cut_off * self._exposure_us
+        explained_us = openings * self.light.travel_us + self._cut_off * self._exposure_us
         if not -rounding_us <= beyond_us <= explained_us + rounding_us:
             self.say(
                 f"the beam was on for {lit_us / 1e3:.3f} ms: {self._images} images take {planned_us / 1e3:.3f} ms, and "

@@ -17,7 +17,8 @@ import attrs
 from fsmcollect.errors import InvalidRequest, Problem
 from fsmcollect.sim.scenario import library, reading
 from fsmcollect.sim.scenario.values import Scenario, Strike
-from fsmcollect.simulate.playing import Played, play
+from fsmcollect.simulate.played import Played
+from fsmcollect.simulate.playing import play
 from fsmcollect.testing.sweeping.crew import try_all
 from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, every_point
 from fsmcollect.testing.sweeping.replaying import replay

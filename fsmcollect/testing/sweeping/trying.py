@@ -16,7 +16,7 @@ import attrs
 
 from fsmcollect.machines.table import Outcome
 from fsmcollect.sim.scenario.values import Scenario
-from fsmcollect.simulate.playing import Played
+from fsmcollect.simulate.played import Played
 from fsmcollect.testing.sweeping.points import Kind, Point
 from fsmcollect.testing.sweeping.report import RowName
 

@@ -15,7 +15,8 @@ from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, Declared, Ending, 
 from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Expectation, Scenario
-from fsmcollect.simulate.playing import Played, play
+from fsmcollect.simulate.played import Played
+from fsmcollect.simulate.playing import play
 
 #: Between them they call every command that a collection uses, in every state.
 SCENARIOS = ("short", "everything_asked_for", "operator_holds_and_resumes", "beam_lost_while_held", "mounted_by_hand")

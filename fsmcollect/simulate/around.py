@@ -1,0 +1,112 @@
+"""What people do to a run and what happens around it, at its moments.
+
+Owns carrying that out, what was accepted of it, and what of it never came to pass. Owns neither run nor device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import attrs
+
+from fsmcollect.collecting.collection import Collection
+from fsmcollect.errors import Problem
+from fsmcollect.machines.table import Outcome
+from fsmcollect.sim.beamline import SimulatedBeamline
+from fsmcollect.sim.kernel import US_PER_S
+from fsmcollect.sim.moments import Moments
+from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, What
+
+
+@attrs.define(eq=False, repr=False)
+class Around:
+    """Deeds and happenings of one run.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    simulated : SimulatedBeamline
+    moments : Moments
+        Must hear the run's events.
+    current : callable
+        The collection under way.
+    state : callable
+        The name of its state.
+
+    Attributes
+    ----------
+    at_least : dict
+        Of each collection what was accepted: it must not end better than that.
+    last_us : int
+        When somebody last did something, or something last happened.
+    """
+
+    scenario: Scenario
+    simulated: SimulatedBeamline
+    moments: Moments
+    current: Callable[[], Collection]
+    state: Callable[[], str]
+    at_least: dict[Collection, Outcome] = attrs.field(init=False, factory=dict[Collection, Outcome])
+    last_us: int = attrs.field(init=False, default=0)
+    _refused: list[Problem] = attrs.field(init=False, factory=list[Problem])
+    #: With the question whether its moment has come.
+    _planned: list[tuple[Deed | Happening, Callable[[], bool]]] = attrs.field(
+        init=False, factory=list[tuple[Deed | Happening, Callable[[], bool]]]
+    )
+
+    def begin(self) -> None:
+        """Inside the simulation, before the first collection: everything has its moment from here on."""
+        for deed in self.scenario.operator:
+            self._planned.append((deed, self.moments.add(deed.moment, partial(self._do, deed))))
+        for happening in self.scenario.happenings:
+            let_happen = self.moments.add(happening.moment, partial(self._let_happen, happening))
+            self._planned.append((happening, let_happen))
+
+    def accept(self, outcome: Outcome) -> None:
+        """The collection under way must not end better than this any more."""
+        current = self.current()
+        self.at_least[current] = max(outcome, self.at_least.get(current, Outcome.DONE))
+
+    def nobody_will_acknowledge(self) -> bool:
+        """No acknowledgement is still to come."""
+        return all(done() for deed, done in self._planned if isinstance(deed, Deed) and deed.does is Does.ACKNOWLEDGE)
+
+    def never(self) -> Iterator[Problem]:
+        """What was refused or found nothing to do, and what was planned for moments that did not come."""
+        yield from self._refused
+        ended_s = self.simulated.kernel.now_us / US_PER_S
+        for thing, is_done in self._planned:
+            if not is_done():
+                name = f"operator.{thing.does.value}" if isinstance(thing, Deed) else f"happens.{thing.what.value}"
+                allowed = f"never came: the run ended after {ended_s:g} s"
+                yield Problem(field=name, value=str(thing.moment), allowed=allowed, where=thing.where)
+
+    def _do(self, deed: Deed) -> None:
+        collection, person = self.current(), self.simulated.person
+        self.simulated.trace.note("operator", deed.does.value)
+        self.last_us = self.simulated.kernel.now_us
+        deeds: Mapping[Does, Callable[[], bool]] = {
+            Does.ABORT: collection.abort,
+            Does.HOLD: collection.hold,
+            Does.RESUME: collection.resume,
+            Does.SKIP: collection.skip,
+            Does.ACKNOWLEDGE: collection.acknowledge,
+            Does.CONFIRM: lambda: person.say(True),
+            Does.REJECT: lambda: person.say(False),
+        }
+        if deeds[deed.does]():
+            self.accept({Does.ABORT: Outcome.ABORTED, Does.SKIP: Outcome.SKIPPED}.get(deed.does, Outcome.DONE))
+            return
+        what = f"found nothing to do in {self.state()}"
+        self._refused.append(Problem(field=f"operator.{deed.does.value}", allowed=what, where=deed.where))
+
+    def _let_happen(self, happening: Happening) -> None:
+        ring, interlock = self.simulated.ring, self.simulated.interlock
+        self.last_us = self.simulated.kernel.now_us
+        {
+            What.BEAM_LOST: ring.lose_beam,
+            What.BEAM_BACK: ring.restore_beam,
+            What.HUTCH_OPENED: interlock.open_door,
+            What.HUTCH_SEARCHED: interlock.search,
+        }[happening.what]()
