@@ -6,7 +6,6 @@ path or a wall-clock time except `RunStarted.started_at`, so that two equal runs
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from typing import Any, ClassVar
@@ -31,10 +30,17 @@ class Event:
         return f'{{"event":"{self.kind}",{",".join(parts)}}}'
 
 
-@functools.cache
+#: Field names of each kind, and those that count for a trace: asked for at every event.
+_NAMES: dict[tuple[type[Event], bool], tuple[str, ...]] = {}
+
+
 def _names(kind: type[Event], stable: bool) -> tuple[str, ...]:
-    left_out = kind.volatile if stable else ()
-    return tuple(field.name for field in attrs.fields(kind) if field.name not in left_out)
+    names = _NAMES.get((kind, stable))
+    if names is None:
+        left_out = kind.volatile if stable else ()
+        names = tuple(field.name for field in attrs.fields(kind) if field.name not in left_out)
+        _NAMES[kind, stable] = names
+    return names
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode

@@ -32,6 +32,7 @@ STATES = (*(state.name for state in COLLECTION.active), *(f"wedge.{state.name}" 
 #: Rows that the package's own activities cannot bring about, and why. `machines/test_every_row` plays them with others.
 DEFENCES = {
     "collection: CLOSING on CANCELLED": "closing is shielded, and nothing inside it is cancelled",
+    "collection: FAULT on CRASHED": "a latched fault waits and does nothing that could have a bug",
     "stream: CLOSING on CANCELLED": "closing is shielded, and nothing inside it is cancelled",
     "stream: HOLDING on FAILED": "a held stream does nothing that could fail",
     "stream: HOLDING on CRASHED": "a held stream does nothing that could have a bug",
