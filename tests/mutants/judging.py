@@ -16,6 +16,8 @@ OVERLAPPING = ask(sweep={"images": 20, "wedge_images": 6, "overlap_deg": 1.0})
 BACKWARDS = ask(sweep={"images": 20, "wedge_images": 6, "overlap_deg": 1.0, "image_width_deg": -0.5})
 ONE_BY_ONE = ask(sweep={"images": 6, "wedge_images": 3, "shutterless": False, "passes": 2, "exposure_s": 0.2})
 LONG_SLOW = ask(sweep={"images": 400, "exposure_s": 0.01, "image_width_deg": 0.5})
+#: Read out when it is over, or in a pause: so short a wedge is not stored while it is being exposed.
+SHORT_WEDGE = ask(sweep={"images": 100, "exposure_s": 0.02, "image_width_deg": 0.1})
 OTHER = {"overlapping": OVERLAPPING, "backwards": BACKWARDS, "one by one": ONE_BY_ONE, "fast": LONG_SLOW}
 
 

@@ -94,6 +94,19 @@ LIES: tuple[tuple[str, str, object, bool, bool], ...] = (
 )
 
 
+def lost_axis() -> None:
+    """A goniometer that has lost an axis moves nothing that anybody could rely on."""
+    simulated = simulate()
+
+    async def read_positions() -> Any:
+        there = await simulated.goniometer.read_positions()
+        return {axis: value for axis, value in there.items() if axis != "omega_deg"}
+
+    play = Play(INVERSE, adapt(simulated, "goniometer", read_positions=read_positions)).run()
+    play.check("failed")
+    assert not play.of(WedgeStarted)
+
+
 def lost_once() -> None:
     """One answer is lost, of a question or of a step of making safe: that costs nobody anything."""
     for role, method in LOST:

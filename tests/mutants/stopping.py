@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 
@@ -17,7 +19,7 @@ from tests.collecting.rehearsing import (
     Play,
     ask,
 )
-from tests.collecting.test_abort import check_stopped, instants, stopped
+from tests.collecting.test_abort import check_stopped, check_the_rest_is_taken, instants, stopped
 from tests.collecting.test_hold import exposing_instants, hold_at, lose_beam
 from tests.mutants.judging import ONE_BY_ONE, check_done
 
@@ -185,3 +187,13 @@ def _verdict(play: Play, raised: BaseException | None) -> str | None:
     if play.outcome not in ("done", "aborted"):
         return f"ended as {play.outcome}"
     return None
+
+
+def taken_up_again() -> None:
+    """Stopped with files, and asked again: exactly what is missing is taken."""
+    for way in ("inverse beam", "shuttered"):
+        for when_us in instants(way, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                play, stop = stopped(WAYS[way], when_us, Path(folder))
+                check_stopped(play, stop, when_us)
+                check_the_rest_is_taken(play)

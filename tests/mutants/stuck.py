@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 import trio
 
-from fsmcollect.sim.beamline import CONFIG
+from fsmcollect.sim.beamline import CONFIG, SimulatedBeamline
 from tests.collecting.rehearsing import (
     INVERSE,
     LONG_WEDGE,
@@ -17,6 +19,7 @@ from tests.collecting.rehearsing import (
 )
 from tests.collecting.test_stuck import deaf
 from tests.collecting.test_unanswered import EVERYTHING, METHODS, WAITS_BY_CONTRACT, silence
+from tests.mutants.judging import SHORT_WEDGE
 
 
 def unanswered() -> None:
@@ -37,23 +40,35 @@ def unanswered() -> None:
 
 
 def lost_detector() -> None:
-    """A detector that cannot even say how far it is keeps no beam on."""
+    """A detector that cannot even say how far it is keeps no beam on, though the rotation is slow to let go."""
 
     class Lost(Adapter):
         @property
         def frames_complete(self) -> int:
             raise ZeroDivisionError("a bug of an adapter")
 
-    play = Play(LONG_WEDGE)
-    play.simulated.beamline.detector = Lost(play.simulated.detector)
+    simulated = simulate()
+    adapt(simulated, "goniometer", finish_sweep=_slow_to_let_go(simulated))
+    play = Play(LONG_WEDGE, simulated)
+    simulated.beamline.detector = Lost(simulated.detector)
     told_us: list[int] = []
 
     def abort() -> None:
-        told_us.append(play.simulated.kernel.now_us)
+        told_us.append(simulated.kernel.now_us)
         play.collection.abort()
 
     play.enters("wedge.EXPOSING", abort, after_us=SECOND_US).enters("FAULT", play.scope.cancel).run()
     assert (told_us[0], "close") in play.commands("fast_shutter"), "the beam stayed on"
+
+
+def hung_pause() -> None:
+    """What was complete cannot be read out in a pause: that ends it."""
+    play = Play(SHORT_WEDGE)
+    silence(play.simulated, "detector", "read_out")
+    play.enters("wedge.EXPOSING", play.collection.hold, after_us=SECOND_US)
+    play.at(7200 * SECOND_US, play.scope.cancel).enters("FAULT", play.scope.cancel).run()
+    assert play.simulated.kernel.now_us < 1000 * SECOND_US, "a pause that never got ready"
+    assert play.outcome == "failed", play.outcome
 
 
 def broken_adapters() -> None:
@@ -102,15 +117,7 @@ def deaf_adapters() -> None:
 def _stop_one_that_is_slow(cancel: bool) -> None:
     """The rotation goes on for two seconds in the dark: those images are not the crystal's."""
     simulated = simulate()
-
-    async def finish_sweep() -> None:
-        try:
-            await simulated.goniometer.finish_sweep()
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(1.5)
-
-    play = Play(LONG_WEDGE, adapt(simulated, "goniometer", finish_sweep=finish_sweep))
+    play = Play(LONG_WEDGE, adapt(simulated, "goniometer", finish_sweep=_slow_to_let_go(simulated)))
     complete: list[int] = []
 
     def stop() -> None:
@@ -120,3 +127,16 @@ def _stop_one_that_is_slow(cancel: bool) -> None:
     play.enters("wedge.EXPOSING", stop, after_us=SECOND_US).run()
     play.check("aborted")
     assert len(play.reported) == complete[0], "images that were taken in the dark count"
+
+
+def _slow_to_let_go(simulated: SimulatedBeamline) -> Callable[[], Awaitable[None]]:
+    """Finishing a sweep, by an adapter that needs its time to be interrupted."""
+
+    async def finish_sweep() -> None:
+        try:
+            await simulated.goniometer.finish_sweep()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1.5)
+
+    return finish_sweep

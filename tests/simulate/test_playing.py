@@ -228,3 +228,13 @@ def test_a_schedule_is_repeatable_and_leaves_trio_as_it_was() -> None:
     assert under(3) == under(3)
     assert len({tuple(under(seed)) for seed in range(8)}) > 1
     assert len({tuple(trio.run(order)) for _ in range(40)}) > 1
+
+
+def test_to_wait_for_an_answer_that_is_lost_for_good_ends_too() -> None:
+    """Found by a sweep that did not end: a fault that befell one call was in force for as long as that call waited."""
+    scenario = short(
+        happenings=(Happening(what=What.BEAM_LOST, moment=Moment(event="wedge.EXPOSING")),),
+        faults=(fault("ring", "wait_for_beam", Effect.HANGS),),
+    )
+    played = play(scenario)
+    assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())

@@ -201,7 +201,7 @@ class Injector:
 
     @property
     def last_over_us(self) -> int:
-        """When the last of those that began was over: one for ever when it began, one that is still in force now."""
+        """When the last of those that began was over; of one that goes on without an end, when it began."""
         now_us = self.simulated.kernel.now_us
         return max((_over_us(course, now_us) for course in self._courses), default=0)
 
@@ -259,6 +259,8 @@ class Injector:
 def _over_us(course: _Course, now_us: int) -> int:
     if course.began_us is None:
         return 0
-    if math.isinf(course.fault.lasts_s):
-        return course.began_us
-    return now_us if course.over_us is None else course.over_us
+    if course.over_us is not None:
+        return course.over_us
+    # One that lasts for ever, or befell a call that never ends, has done all that it will do when it began.
+    lasts_s = course.fault.lasts_s
+    return course.began_us if math.isinf(lasts_s) else min(now_us, course.began_us + to_us(lasts_s))

@@ -18,7 +18,7 @@ except ImportError as missing:
 
 from fsmcollect.testing.strategies.asking import is_acceptable, plans, requests
 from fsmcollect.testing.strategies.failing import fault_plans, faults
-from fsmcollect.testing.strategies.happening import happenings, moments, operator_actions, schedules, seconds
+from fsmcollect.testing.strategies.happening import happenings, moments, operator_actions, schedules, seconds, strikes
 from fsmcollect.testing.strategies.keeping import kept
 from fsmcollect.testing.strategies.whole import scenarios
 
@@ -35,5 +35,6 @@ __all__ = [
     "scenarios",
     "schedules",
     "seconds",
+    "strikes",
 ]
 del _hypothesis

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from hypothesis import strategies as st
 
 from fsmcollect.sim.moments import EVENTS, Moment
-from fsmcollect.sim.scenario.values import Deed, Does, Happening, What
+from fsmcollect.sim.scenario.values import Deed, Does, Happening, Strike, What
 
 #: Events that every collection which exposes comes through, the most telling first.
 _USUAL = ("wedge.EXPOSING", "OSCILLATING", "MOUNTING", "CENTRING", "wedge.ARMING", "CLOSING", "images_taken")
@@ -157,3 +157,19 @@ def _flat(parts: Sequence[tuple[Happening, ...]]) -> tuple[Happening, ...]:
 def schedules() -> st.SearchStrategy[int | None]:
     """Seeds of the order in which tasks run that wake together; None leaves it to trio."""
     return st.none() | st.integers(0, 2**16)
+
+
+def strikes(*, max_checkpoint: int = 150, max_event: int = 60) -> st.SearchStrategy[Strike]:
+    """What a sweep does to a run: nothing but the order of tasks; or a cancellation, or an abort, somewhere in it.
+
+    Parameters
+    ----------
+    max_checkpoint, max_event : int
+        The last checkpoint at which the run is cancelled, and the last event within which it is aborted. A small
+        collection has some 100 checkpoints and 40 events.
+    """
+    # A checkpoint has a number only where the order of tasks is given.
+    cancelled = st.builds(Strike, cancel_at=st.integers(1, max_checkpoint), schedule=st.integers(0, 9))
+    aborted = st.builds(Strike, abort_at=st.integers(1, max_event), schedule=schedules())
+    unstruck = st.builds(Strike, schedule=schedules())
+    return st.one_of(unstruck, unstruck, aborted, cancelled)

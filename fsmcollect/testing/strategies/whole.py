@@ -20,7 +20,7 @@ from fsmcollect.sim.person import NEVER, Answer
 from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Setup, Strike, What
 from fsmcollect.testing.strategies.asking import requests
 from fsmcollect.testing.strategies.failing import fault_plans
-from fsmcollect.testing.strategies.happening import happenings, operator_actions, schedules
+from fsmcollect.testing.strategies.happening import happenings, operator_actions, schedules, strikes
 
 #: When an operator who waits for something gives up. Assumed: later than anything that is drawn can happen (the
 #: slowest person takes 200 s, a late device as long, a moment comes 300 s after its event), and sooner than the player
@@ -40,6 +40,7 @@ def scenarios(
     max_happenings: int = 2,
     without: Collection[str] | None = None,
     effects: Collection[Effect] | None = None,
+    strike: bool = True,
     name: str = "drawn",
 ) -> st.SearchStrategy[Scenario]:
     """Scenarios that the player accepts and that end.
@@ -54,6 +55,9 @@ def scenarios(
         Roles that the beamline lacks; None: none, and now and then some that it can do without.
     effects : collection of Effect or None
         Only these of all faults.
+    strike : bool
+        Now and then the run is cancelled at one of its checkpoints, or aborted within one of its events, as a sweep
+        does it. The schedule is drawn in any case.
     name : str
         What the scenarios are called.
     """
@@ -71,7 +75,7 @@ def scenarios(
             faults=fault_plans(max_faults=max_faults, without=roles, effects=effects),
             operator=operator_actions(max_deeds=max_deeds) if max_deeds else st.just(()),
             happens=happenings(max_happenings=max_happenings, without=roles),
-            schedule=schedules(),
+            strike=strikes() if strike else schedules().map(lambda schedule: Strike(schedule=schedule)),
         )
 
     return lacking.flatmap(lacks)
@@ -118,7 +122,7 @@ def _scenario(
     faults: tuple[Fault, ...],
     operator: tuple[Deed, ...],
     happens: tuple[Happening, ...],
-    schedule: int | None,
+    strike: Strike,
 ) -> Scenario:
     return Scenario(
         name=name,
@@ -129,7 +133,7 @@ def _scenario(
         faults=faults,
         operator=_giving_up(operator, happens),
         happenings=happens,
-        strike=Strike(schedule=schedule),
+        strike=strike,
     )
 
 
