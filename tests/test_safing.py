@@ -300,8 +300,8 @@ def test_a_report_that_raises_is_the_callers_bug_and_comes_out() -> None:
 # -- somebody has looked -----------------------------------------------------------------------------------------------
 
 
-def acknowledged(beamline: Beamline) -> tuple[str, ...]:
-    return trio.run(lambda: acknowledge(beamline), clock=trio.testing.MockClock(autojump_threshold=0))
+def acknowledged(beamline: Beamline, report: Callable[[StepEnded], None] | None = None) -> tuple[str, ...]:
+    return trio.run(lambda: acknowledge(beamline, report), clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_a_fault_is_not_acknowledged_past_the_run_that_owns_the_beamline() -> None:
@@ -327,7 +327,10 @@ def test_an_acknowledged_fault_makes_safe_again_and_goes_only_when_all_is_verifi
         assert commanded(log) == list(STEPS)
         log.clear()
     shutter.act = _well
-    assert acknowledged(beamline) == ()
+    told: list[StepEnded] = []
+    assert acknowledged(beamline, told.append) == ()
+    assert [ended.step.name for ended in told if not ended.failure] == [ended.step.name for ended in told]
+    assert len(told) == len(STEPS)
     assert commanded(log) == list(STEPS)
     assert beamline.fault is None
     assert beamline.free

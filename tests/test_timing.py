@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fsmcollect.request import Files, InverseBeam, Request, SweepRequest
 from fsmcollect.timing import (
+    AT_SPEED_MARGIN_S,
     Timings,
     friedel_delay_s,
     predicted_duration_s,
@@ -132,6 +133,8 @@ def test_friedel_mates_of_a_short_wedge_wait_mostly_for_the_slew() -> None:
     assert delay_s is not None
     assert 2.0 <= delay_s <= 2.5
     assert friedel_delay_s(plan, QUICK) == pytest.approx(0.5 + 175 / 120)
+    one_each_way = plan_of(width=0.1, images=50, exposure_s=0.01, inverse=50)
+    assert friedel_delay_s(one_each_way, QUICK) == pytest.approx(0.5 + 175 / 120)
 
 
 def test_there_is_no_friedel_delay_without_inverse_beam() -> None:
@@ -147,6 +150,22 @@ def test_shuttered_images_each_run_up_and_every_pass_turns_back() -> None:
     assert predicted_duration_s(shuttered, REAL) > predicted_duration_s(
         plan_of(width=1, images=3, exposure_s=0.2), REAL
     )
+
+
+def test_a_slow_shutter_lengthens_the_run_up_and_the_slew_back_to_it() -> None:
+    """By hand: 10 deg/s are reached in 0.1 s and 0.5 deg, and the shutter needs 0.4 s more of even running."""
+    timings = Timings(
+        time_to_speed_s=0.1, max_omega_speed_deg_s=120.0, omega_acceleration_deg_s2=math.inf, shutter_opening_s=0.4
+    )
+    run_up = 0.5 + 10 * (0.4 + AT_SPEED_MARGIN_S)
+    before_s, after_s = 0.1 + 0.4 + AT_SPEED_MARGIN_S, 0.1
+    two_wedges = plan_of(width=0.1, images=100, exposure_s=0.01, size=50)
+    # It overruns by 0.5 deg and turns back by that and by the run-up.
+    slew_s = (0.5 + run_up) / 120
+    assert predicted_duration_s(two_wedges, timings) == pytest.approx(2 * (before_s + 0.5 + after_s) + slew_s)
+    two_passes = plan_of(width=1, images=1, exposure_s=0.2, shutterless=False, passes=2)
+    back_s = (1 + 0.5 + run_up) / 120  # also by the width of the image, which is taken again
+    assert predicted_duration_s(two_passes, timings) == pytest.approx(2 * (before_s + 0.1 + after_s) + back_s)
 
 
 def test_stills_take_their_shutter_and_their_time() -> None:

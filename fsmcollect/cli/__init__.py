@@ -28,7 +28,7 @@ __all__ = ["cli", "main"]
 _EXIT_CODES = (
     ("0", "done, or nothing was missing; of a scenario or a sweep: as expected"),
     ("1", "failed; of a scenario or a sweep: not as expected"),
-    ("2", "the input or the call is wrong: nothing moved, no file was made"),
+    ("2", "the input or the call is wrong; or part of a scenario never came to pass"),
     ("3", "aborted"),
     ("4", "it could not be verified that the beamline is safe"),
 )

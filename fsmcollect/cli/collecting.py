@@ -73,7 +73,11 @@ def plan(request_file: str, as_json: bool) -> None:
     },
 )
 @click.argument("asked", metavar="[REQUEST]", required=False)
-@click.option("--seed", type=int, help="Equal seeds give equal simulations. [default: the scenario's, or 0]")
+@click.option(
+    "--seed",
+    type=click.IntRange(-(2**63), 2**63 - 1),
+    help="Equal seeds give equal simulations. [default: the scenario's, or 0]",
+)
 @click.option(
     "--speed",
     type=click.Choice(["max", "1", "10"]),

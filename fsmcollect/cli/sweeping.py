@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from fsmcollect.sim.scenario.values import Scenario
 
 
+#: More pairs than anybody waits for. Assumed.
+MAX_PAIRS = 1_000_000
+
+
 @click.command(
     cls=WithExamples,
     short_help="Stop SCENARIO everywhere, with every fault.",
@@ -64,9 +68,10 @@ def sweep(
     can be struck; each point is then a run of its own, in simulated time. Whatever must never be is told with the
     command that plays it again.
 
-    It ends with 0 where nothing was violated, with 1 where something was; Ctrl-C ends it with 3.
+    It ends with 0 where nothing was violated, with 1 where something was, with 2 where part of the scenario never comes
+    to pass; Ctrl-C ends it with 3.
     """
-    _check(pairs=(pairs, 0), schedules=(schedules, 1), limit=(limit, 1), jobs=(jobs, 1))
+    _check(pairs=(pairs, 0, MAX_PAIRS), schedules=(schedules, 1), limit=(limit, 1), jobs=(jobs, 1))
     from fsmcollect.console import sweeping as showing
     from fsmcollect.simulate.playing import beamline_of
     from fsmcollect.testing import sweep as strike_everywhere
@@ -99,16 +104,18 @@ def sweep(
         console.say(json.dumps(report.to_json_dict()))
     else:
         showing.show_report(report)
-    sys.exit(Exit.FAILED if report.violations else Exit.DONE)
+    for never in report.never:
+        console.complain(never)
+    sys.exit(Exit.FAILED if report.violations else Exit.INVALID if report.never else Exit.DONE)
 
 
-def _check(**numbers: tuple[int | None, int]) -> None:
-    """Refuse numbers below what each can be."""
-    problems = [
-        Problem(field=f"--{name}", value=str(number), allowed=f"must be a whole number, {least} or more")
-        for name, (number, least) in numbers.items()
-        if number is not None and number < least
-    ]
+def _check(**numbers: tuple[int | None, int] | tuple[int | None, int, int]) -> None:
+    """Refuse numbers below, or above, what each can be."""
+    problems: list[Problem] = []
+    for name, (number, least, *most) in numbers.items():
+        if number is not None and (number < least or any(number > highest for highest in most)):
+            range_ = f"from {least} to {most[0]:,}" if most else f"{least} or more"
+            problems.append(Problem(field=f"--{name}", value=str(number), allowed=f"must be a whole number, {range_}"))
     if problems:
         raise InvalidRequest(problems)
 

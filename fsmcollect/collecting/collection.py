@@ -31,7 +31,7 @@ from fsmcollect.machines.engine import Engine
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Observers
 from fsmcollect.request import Request
-from fsmcollect.together import one_failure_as_itself
+from fsmcollect.together import expected_failure_as_itself, one_failure_as_itself
 from fsmcollect.wedges import Plan, make_plan
 
 #: How long reading out and storing what was complete may take on the way out, and finishing the files after it.
@@ -290,7 +290,7 @@ class Collection:
         try:
             if self._progress.is_interrupted:  # resumed before the pause had done its work
                 await self._pause()
-            with one_failure_as_itself():
+            with expected_failure_as_itself():
                 async with trio.open_nursery() as nursery:
                     if (ring := self.beamline.ring) is not None:
                         nursery.start_soon(self._watch, ring.wait_for_loss, Event.BEAM_LOST, "")

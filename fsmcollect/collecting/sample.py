@@ -76,6 +76,9 @@ class Sample:
         if await asked("sample_changer", changer.read_loaded) == location:
             self.observers.emit(StepDone, step="sample mounted", detail=f"{location}, already there")
             return
+        positions = self.beamline.config.mount_positions
+        if positions and self.beamline.goniometer is not None:
+            await move(self.beamline.goniometer, positions)
         await answered("sample_changer", ROBOT_TIMEOUT_S, changer.load(location))
         loaded = await asked("sample_changer", changer.read_loaded)
         if loaded != location:

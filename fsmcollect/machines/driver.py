@@ -15,7 +15,7 @@ import trio
 
 from fsmcollect.errors import DeviceError, TableError
 from fsmcollect.machines.engine import Engine, IllegalEvent
-from fsmcollect.machines.table import E, S
+from fsmcollect.machines.table import E, Outcome, S
 
 Activity = Callable[[], Awaitable[E]]
 BeamOff = Callable[[], Awaitable[None]]
@@ -61,6 +61,8 @@ class Driver(Generic[S, E]):
     _alarm: trio.Event = attrs.field(init=False, factory=trio.Event)
     #: What to raise once the machine has ended: a bug, or the cancellation that came from outside.
     _leaving: BaseException | None = attrs.field(init=False, default=None)
+    #: The cancellation from outside has interrupted an activity.
+    _is_cancelled: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         missing = [state.name for state in self.engine.table.active if state not in self.activities]
@@ -91,8 +93,12 @@ class Driver(Generic[S, E]):
             self._pending.append(event)
             self._scope.cancel()
         if event in self.engine.table.urgent:
+            if not row.stays:
+                self._interrupted = self._unwound
+            elif not self._alarm.is_set():  # it interrupts nothing: there is nobody to insist with
+                self._interrupted = trio.Event()
+                self._interrupted.set()
             self._alarm.set()
-            self._interrupted = None if row.stays else self._unwound
         return True
 
     def _remember(self, event: E) -> bool:
@@ -150,9 +156,7 @@ class Driver(Generic[S, E]):
                 with trio.CancelScope() as self._scope:
                     await self._undisturbed()
             except BaseException as error:
-                self._leave_with(error)
-                if self._returned is None:
-                    self._returned = table.cancelled if _is_cancellation(error) else table.crashed
+                self._interrupted_by(error)
             self._unwound.set()
             event = self._pick(self._returned)
             if event is not None:
@@ -191,6 +195,16 @@ class Driver(Generic[S, E]):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(shielded)
 
+    def _interrupted_by(self, error: BaseException) -> None:
+        """What a bug or the cancellation from outside makes of the activity under way, or of its last word."""
+        self._leave_with(error)
+        is_cancelled = _is_cancellation(error)
+        self._is_cancelled = self._is_cancelled or is_cancelled
+        event = self.engine.table.cancelled if is_cancelled else self.engine.table.crashed
+        # As an abort does, a cancellation beats an outcome that ties with it.
+        if self._returned is None or (is_cancelled and self._is_worse(event, self._returned)):
+            self._returned = event
+
     def _pick(self, returned: E | None) -> E | None:
         """The most urgent accepted request; without one, what the activity returned.
 
@@ -202,7 +216,15 @@ class Driver(Generic[S, E]):
         self._pending.clear()
         if not legal:
             return returned
-        return min(legal, key=lambda event: urgency.index(event) if event in urgency else len(urgency))
+        asked = min(legal, key=lambda event: urgency.index(event) if event in urgency else len(urgency))
+        cancelled = self.engine.table.cancelled
+        return cancelled if returned is cancelled and self._is_worse(cancelled, asked) else asked
+
+    def _is_worse(self, event: E, other: E) -> bool:
+        """Whether the run's outcome would be worse by `event` than by `other`, now."""
+        rows = (self.engine.table.row(self.engine.current, each) for each in (event, other))
+        outcomes = [Outcome.DONE if row is None or row.outcome is None else row.outcome for row in rows]
+        return outcomes[0] > outcomes[1]
 
     def _leave_with(self, error: BaseException) -> None:
         """Remember what to raise at the end. A bug outranks a cancellation; of two bugs the later becomes a note."""
@@ -222,8 +244,7 @@ class Driver(Generic[S, E]):
                 # Without an alarm, this is a cancellation: from outside, unless the machine has ended by itself. One
                 # that ends it (in FAULT) may have been answered before this task has its turn: the command leaves all
                 # the same.
-                left = self._leaving is not None and _is_cancellation(self._leaving)
-                if self._alarm.is_set() or left or not self._has_ended():
+                if self._alarm.is_set() or self._is_cancelled or not self._has_ended():
                     self._alarm = trio.Event()
                     await self._turn_beam_off(beam_off)
 

@@ -67,6 +67,7 @@ CONFIG = BeamlineConfig(
     full_flux_ph_s=1e12,  # assumed
     full_flux_at_ma=300.0,  # where the simulated ring begins
     beam_size_um=(50.0, 50.0),  # assumed
+    mount_positions={"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0},  # assumed: the middle of the centring table
     undulators=("U20",),  # assumed
     focusing_optic="simulated mirrors",
     monochromator_type="simulated Si(111)",

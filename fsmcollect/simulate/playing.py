@@ -96,8 +96,8 @@ def play(
     simulated = beamline_of(scenario, speed)
     simulated.trace.listeners.extend(trace_listeners)
     simulated.trace.followers.extend(followers)
-    with repeatable_schedule(scenario.strike.schedule):
-        player = _Player(scenario, simulated, directory, record_calls, count_checkpoints, listeners)
+    with repeatable_schedule(scenario.strike.schedule) as shuffle_anew:
+        player = _Player(scenario, simulated, directory, record_calls, count_checkpoints, listeners, shuffle_anew)
         return player.play(heed_signals=heed_signals)
 
 
@@ -109,6 +109,7 @@ class _Player:
     record_calls: bool
     count_checkpoints: bool
     listeners: Sequence[Listener]
+    shuffle_anew: Callable[[], None]
     rehearsal: Rehearsal = attrs.field(init=False)
     injector: Injector = attrs.field(init=False)
     moments: Moments = attrs.field(init=False)
@@ -197,6 +198,8 @@ class _Player:
 
     def _begin(self) -> None:
         """Inside the simulation, before the first collection."""
+        # Who listens for signals or makes images has had its turn by now: the run is the same with and without.
+        self.shuffle_anew()
         self.checkpoints.begin()
         self.around.begin()
 

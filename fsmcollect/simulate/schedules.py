@@ -7,7 +7,7 @@ rehearsals that ask for a schedule, and a trio that has lost them is told in a s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import trio
 
@@ -15,8 +15,10 @@ from fsmcollect.errors import FsmCollectError
 
 
 @contextlib.contextmanager
-def repeatable_schedule(seed: int | None) -> Generator[None]:
+def repeatable_schedule(seed: int | None) -> Generator[Callable[[], None]]:
     """Within it, every ``trio.run`` of this thread shuffles its tasks from `seed`; None leaves trio alone.
+
+    Yields what shuffles from `seed` anew: for when what is to be repeated begins, whatever came before.
 
     Raises
     ------
@@ -24,7 +26,7 @@ def repeatable_schedule(seed: int | None) -> Generator[None]:
         This trio keeps its shuffling elsewhere.
     """
     if seed is None:
-        yield
+        yield lambda: None
         return
     run = getattr(getattr(trio, "_core", None), "_run", None)
     shuffle = getattr(run, "_r", None)
@@ -34,7 +36,7 @@ def repeatable_schedule(seed: int | None) -> Generator[None]:
     run._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
     shuffle.seed(seed)
     try:
-        yield
+        yield lambda: shuffle.seed(seed)
     finally:
         run._ALLOW_DETERMINISTIC_SCHEDULING = before  # noqa: SLF001
         shuffle.setstate(state)

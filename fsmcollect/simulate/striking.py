@@ -38,9 +38,11 @@ class Checkpoints(trio.abc.Instrument):
         return self.at is not None or self.state is not None
 
     def begin(self) -> None:
-        """The calling task and its children are the run."""
+        """The calling task and the tasks that it will have from now on are the run; those that it has are not."""
         if self.is_wanted:
-            self._mine[trio.lowlevel.current_task()] = True
+            task = trio.lowlevel.current_task()
+            self._mine = {child: False for nursery in task.child_nurseries for child in nursery.child_tasks}
+            self._mine[task] = True
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         if not self._mine or not self._is_mine(task) or task.coro.cr_frame is None:

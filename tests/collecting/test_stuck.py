@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import attrs
@@ -13,10 +14,10 @@ from fsmcollect.errors import StorageError
 from fsmcollect.events import Moved, SafingStep
 from fsmcollect.machines.collection import State
 from fsmcollect.sim.beamline import SimulatedBeamline
-from tests.collecting.rehearsing import INVERSE, SECOND_US, Play, adapt, ask, simulate
+from tests.collecting.rehearsing import INVERSE, LONG_WEDGE, SECOND_US, Play, adapt, ask, simulate
 
 
-def deaf(simulated: SimulatedBeamline, seconds: float) -> object:
+def deaf(simulated: SimulatedBeamline, seconds: float) -> Callable[..., Awaitable[None]]:
     """Something that hears no cancellation: a blocking call in a thread, as it looks from here."""
 
     async def wait(*_: object) -> None:
@@ -44,7 +45,32 @@ def test_beside_an_activity_that_does_not_let_go_everything_else_is_made_safe() 
     ]
     assert within[-1][1] == "close"
     assert (stopped[0], "close") in play.commands("fast_shutter")
-    assert any("cannot be interrupted" in failure for failure in play.result.failures)
+    assert (
+        "leaving: what was going on in OSCILLATING cannot be interrupted: made safe beside it" in play.result.failures
+    )
+    closing_us = next(move.t_us for move in play.of(Moved) if move.dest == "CLOSING")
+    told = [step.step for step in play.of(SafingStep) if stopped[0] < step.t_us < closing_us]
+    assert {"fast shutter closed", "safety shutter closed", "detector idle"} <= set(told), "what is done beside is told"
+
+
+def test_a_pause_whose_shutter_cannot_be_interrupted_is_no_pause_and_ends_in_time() -> None:
+    simulated = simulate()
+    play = Play(LONG_WEDGE, simulated)
+    close = simulated.fast_shutter.close
+    told: list[int] = []
+
+    async def close_or_not() -> None:
+        await (deaf(simulated, 3600.0)() if told else close())
+
+    def hold() -> None:
+        told.append(simulated.kernel.now_us)
+        play.collection.hold()
+
+    adapt(simulated, "fast_shutter", close=close_or_not)
+    play.enters("wedge.EXPOSING", hold, after_us=SECOND_US).enters("FAULT", play.scope.cancel).run()
+    assert play.states[-4:] == ["HOLDING", "CLOSING", "FAULT", "ABANDONED"]
+    closed = [when_us for when_us, text in play.commands("safety_shutter") if text == "close"]
+    assert any(told[0] < when_us < told[0] + 10 * SECOND_US for when_us in closed)
 
 
 def test_a_safing_step_that_cannot_be_interrupted_is_told_as_failed_and_the_others_go_on() -> None:

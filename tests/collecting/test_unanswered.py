@@ -56,6 +56,10 @@ NEEDED_TO_BE_SAFE = {
 }
 
 
+#: Who does not answer here is known by what was to be done.
+TOLD_OTHERWISE = {("camera", "locate"): "not centred within centring.timeout_s", ("person", "ask"): "no answer within"}
+
+
 def _methods() -> list[tuple[str, str]]:
     """Every role and each of its methods that waits."""
     hints = typing.get_type_hints(Beamline)
@@ -109,6 +113,8 @@ def test_a_method_that_never_answers_ends_the_run_in_time_and_never_as_done(
         assert "no answer within" in " ".join(play.result.failures)
     else:
         play.check("failed")
+        words = TOLD_OTHERWISE.get((role, method), role)
+        assert any(words in failure for failure in play.result.failures), "which device it is, is told"
 
 
 @pytest.mark.parametrize("method", ["finish_sweep", "begin_sweep", "prepare_sweep", "move"])
@@ -118,3 +124,5 @@ def test_a_rotation_that_never_ends_is_stopped_also_in_a_long_wedge(method: str)
     play.run()
     play.check("failed")
     assert play.simulated.kernel.now_us < 300 * SECOND_US
+    state = {"finish_sweep": "EXPOSING", "begin_sweep": "RUNNING_UP", "prepare_sweep": "ARMING"}.get(method, "centring")
+    assert state in play.result.failures[0], "what it was about is told"

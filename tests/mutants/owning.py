@@ -78,6 +78,7 @@ def one_at_a_time() -> None:
         assert answers == [True, True, True], answers
         assert play.outcome == "aborted", play.outcome
         assert play.result.safe is not jammed
+        assert play.states.count("FAULT") == (2 if jammed else 1), f"a stop has ended a fault: {play.states}"
         assert play.simulated.beamline.free is not jammed, "a fault that is not latched, or does not end"
 
 

@@ -19,7 +19,7 @@ from tests.collecting.rehearsing import (
     Play,
     ask,
 )
-from tests.collecting.test_abort import check_stopped, check_the_rest_is_taken, instants, stopped
+from tests.collecting.test_abort import Stop, check_stopped, check_the_rest_is_taken, instants, stopped
 from tests.collecting.test_hold import exposing_instants, hold_at, lose_beam
 from tests.mutants.judging import ONE_BY_ONE, check_done
 
@@ -50,6 +50,25 @@ def aborted_at_events() -> None:
     play.run().check("aborted")
     assert not play.commands("goniometer"), "something moved after an abort that came before the run"
     assert not play.collection.abort(), "an abort after the end was answered with yes"
+
+
+def aborted_after_a_hold() -> None:
+    """The second alarm of a run, and the third, are heard as the first one was."""
+    play = Play(LONG_WEDGE)
+    stop = Stop(play)
+    struck: list[int] = []
+
+    def strike() -> None:
+        struck.append(play.simulated.kernel.now_us)
+        stop()
+
+    play.enters("wedge.EXPOSING", play.collection.hold, after_us=SECOND_US)
+    play.enters("HOLDING", play.collection.resume, after_us=SECOND_US)
+    play.enters("wedge.EXPOSING", play.simulated.ring.lose_beam, after_us=SECOND_US, count=2)
+    play.enters("HOLDING_FOR_BEAM", play.simulated.ring.restore_beam, after_us=SECOND_US)
+    play.enters("wedge.EXPOSING", strike, after_us=SECOND_US, count=3).run()
+    play.check("aborted")
+    assert (struck[0], "close") in play.commands("fast_shutter"), "the close command left later"
 
 
 def _stop_at_once(state: str, urge: str) -> None:

@@ -61,6 +61,33 @@ def lost_detector() -> None:
     assert (told_us[0], "close") in play.commands("fast_shutter"), "the beam stayed on"
 
 
+def slow_shutter() -> None:
+    """An adapter that has to wait before it can send its command sends it all the same, whoever leaves."""
+    for cancel in (False, True):
+        simulated = simulate()
+        adapt(simulated, "goniometer", finish_sweep=_slow_to_let_go(simulated))
+        adapt(simulated, "fast_shutter", close=_close_after_a_wait(simulated))
+        play = Play(LONG_WEDGE, simulated)
+        told_us: list[int] = []
+
+        def stop(play: Play = play, cancel: bool = cancel, told_us: list[int] = told_us) -> None:
+            told_us.append(play.simulated.kernel.now_us)
+            (play.scope.cancel if cancel else play.collection.abort)()
+
+        play.enters("wedge.EXPOSING", stop, after_us=SECOND_US).run()
+        play.check("aborted")
+        closed = [when_us for when_us, text in play.commands("fast_shutter") if text == "close"]
+        assert any(told_us[0] <= when_us < told_us[0] + 10_000 for when_us in closed), "the close command left later"
+
+
+def _close_after_a_wait(simulated: SimulatedBeamline) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        await trio.sleep(0.001)
+        await simulated.fast_shutter.close()
+
+    return close
+
+
 def hung_pause() -> None:
     """What was complete cannot be read out in a pause: that ends it."""
     play = Play(SHORT_WEDGE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from fsmcollect.sim.faults.commands import applies
 from fsmcollect.sim.faults.values import ONCE_S, Effect, Fault
 from fsmcollect.sim.moments import EVENTS, Moment
 from fsmcollect.sim.scenario.reading import parse_scenario
-from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, What
+from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Strike, What
 from fsmcollect.sim.scenario.writing import to_toml
 from fsmcollect.testing import strategies
 from fsmcollect.wedges import Plan, make_plan
@@ -209,3 +211,16 @@ def test_a_file_is_called_as_the_test_that_has_failed(tmp_path: Path, monkeypatc
         raise ZeroDivisionError
     (file,) = (tmp_path / ".hypothesis" / "scenarios").iterdir()
     assert file.name == "test_a_file_is_called_as_the_test_that_has_failed.toml"
+
+
+def test_without_hypothesis_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    monkeypatch.delitem(sys.modules, "fsmcollect.testing.strategies")
+    with pytest.raises(ImportError, match=r'pip install "fsmcollect\[testing\]"'):
+        importlib.import_module("fsmcollect.testing.strategies")
+
+
+@given(strategies.strikes(max_checkpoint=9, max_event=5))
+def test_a_cancellation_has_a_schedule_without_which_its_checkpoint_means_nothing(strike: Strike) -> None:
+    assert strike.cancel_at is None or strike.schedule is not None
+    assert strike.cancel_at is None or strike.abort_at is None

@@ -106,7 +106,10 @@ _OTHER_DOSE = frozenset({"PhotonsAsAsked"})
 _LYING = _LIES | {_E.WRONG_READ_BACK}
 #: What one device can break that lies twice: about what it has done, and about how it stands. Nobody can know.
 TWO_LIES = _NO_IMAGES | _OMEGA_OFF | {"FramesAreTrue"}
-_STUCK_OPEN = frozenset({"BeamOnlyOnArmedDetector", "BeamOnlyInSweep", "LightOnlyInFrames", "LightAsPlanned"})
+_STUCK_OPEN = frozenset(
+    {"BeamOnlyOnArmedDetector", "BeamOnlyInSweep", "LightOnlyInFrames", "LightAsPlanned", "NoExposureInOpenHutch"}
+)
+_DARK = frozenset({"FramesAreTrue", "DoseOfRun"})
 #: What must hold of a device when all is over, unless the run has ended in FAULT and says that this step failed.
 _AT_REST = {
     "FastShutterClosed": _Rest("fast_shutter", "fast shutter closed"),
@@ -126,6 +129,20 @@ DECLARED: tuple[Declared, ...] = (
         for_ever=True,
         endings=_FAULT,
         why="a fast shutter that takes seconds is not one: its step has 2 s",
+    ),
+    Declared(
+        commands="ring.wait_for_loss",
+        effects=frozenset({_E.HANGS, _E.DELAYED}),
+        endings=_DONE,
+        why="an adapter that hangs there does not tell in time that the beam is lost (its contract): dark images",
+        excuses=_DARK,
+    ),
+    Declared(
+        commands="safety_shutter.wait_while_open",
+        effects=frozenset({_E.HANGS, _E.DELAYED}),
+        endings=_DONE,
+        why="an adapter that hangs there does not tell that the hutch was opened: the interlock closes, dark images",
+        excuses=_DARK | {"NoExposureInOpenHutch"},
     ),
     Declared(effects=frozenset({_E.DELAYED}), endings=_DONE, why="every wait has a limit of several usual times"),
     Declared(
@@ -233,13 +250,6 @@ DECLARED: tuple[Declared, ...] = (
         why="a sweep is not believed until its end is known",
     ),
     Declared(
-        commands="ring.wait_for_loss",
-        effects=frozenset({_E.HANGS}),
-        endings=_DONE,
-        why="an adapter that hangs there does not tell that the beam is lost (its contract): images may be dark",
-        excuses=frozenset({"FramesAreTrue", "DoseOfRun"}),
-    ),
-    Declared(
         kinds=frozenset({Kind.WATCH}),
         effects=frozenset({_E.HANGS}),
         endings=_DONE,
@@ -308,6 +318,14 @@ DECLARED: tuple[Declared, ...] = (
         endings=_DONE | _FAILED,
         why="a sweep whose gate is gone is seen at once",
         excuses=_OMEGA_OFF,
+    ),
+    Declared(
+        commands="fast_shutter",
+        effects=frozenset({_E.RESETS}),
+        for_ever=True,
+        endings=_FAULT,
+        why="it answers nothing any more; until the safety shutter is closed, the beam gets past it",
+        excuses=_STUCK_OPEN,
     ),
     Declared(
         effects=frozenset({_E.RESETS}),

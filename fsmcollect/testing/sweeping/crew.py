@@ -46,7 +46,8 @@ def try_all(base: Base, points: Sequence[Point], jobs: int, told: Callable[[Trie
         futures: list[Future[Tried]] = []
         done = 0
         try:
-            futures += [pool.submit(_try, begin, batch) for begin, batch in batches]
+            with _deaf():
+                futures += [pool.submit(_try, begin, batch) for begin, batch in batches]
             for future in as_completed(futures):
                 tried = future.result()
                 done += tried.points
@@ -77,9 +78,22 @@ def _workers(base: Base, count: int) -> Generator[ProcessPoolExecutor]:
         reader.close()
 
 
+@contextlib.contextmanager
+def _deaf() -> Generator[None]:
+    """Processes spawned within hear no Ctrl-C before they have learned to ignore it; this one hears it afterwards."""
+    signals = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(base: Base, reader: Connection) -> None:
-    """In a worker: have the scenario ready. Ctrl-C is the parent's to hear."""
+    """In a worker: have the scenario ready. Ctrl-C and a closed terminal are the parent's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
     threading.Thread(target=_leave_with_the_sweep, args=(reader,), daemon=True).start()
     _base.append(base)
 

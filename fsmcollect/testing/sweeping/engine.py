@@ -178,7 +178,8 @@ class Sweep:
         )
 
     def _strike(self, schedule: int) -> Strike:
-        return attrs.evolve(self.scenario.strike, schedule=schedule)
+        # A scenario that a sweep has left is swept undisturbed: its own strike is one point of many.
+        return Strike(schedule=schedule)
 
     def _add(self, tried: Tried) -> None:
         self._done += tried.points

@@ -59,7 +59,7 @@ def test_the_same_faults_give_the_same_trace_again() -> None:
         at_call("goniometer", "move", Effect.DELAYED, call=2),
         at_call("detector", "arm", Effect.ANSWER_LOST, call=2, lasts_s=3.0),
         at_call("goniometer", "prepare_sweep", Effect.DELAYED, call=2, delay_s=1.0),
-        of_device("attenuator", Effect.DRIFTS, at_s=5.0, lasts_s=FOR_EVER_S),
+        of_device("monochromator", Effect.DRIFTS, at_s=5.0, lasts_s=FOR_EVER_S),
     )
 
     def once() -> str:

@@ -24,6 +24,7 @@ from fsmcollect.sim.faults.survival import Struck, is_excused
 from fsmcollect.sim.faults.values import Fault
 from fsmcollect.sim.kernel import US_PER_S
 from fsmcollect.sim.moments import EVENTS, Moment, Moments
+from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Strike, What
 from fsmcollect.sim.shutter import Blade
 from fsmcollect.testing import strategies
 from tests.testing.stateful.lockstep import Lockstep, cancelling
@@ -33,6 +34,10 @@ REQUESTS = [Event.ABORT, Event.HOLD, Event.RESUME, Event.SKIP, Event.ACKNOWLEDGE
 PAUSING = [Event.HOLD, Event.RESUME, Event.ACKNOWLEDGE]
 #: At which of them the beam goes off before anything else is done.
 TURNING_OFF = (Event.ABORT, Event.HOLD, Event.SKIP)
+#: In what is kept, the operator gives up so long after the last request. Assumed: later than anything there is.
+GIVES_UP_S = 2000.0
+#: What is found is kept as a scenario of this name.
+KEPT_AS = "a_collection_and_its_requests"
 #: After it is let go, a run is over within so long. Assumed: several times the longest sum of waits.
 LET_GO_S = 7200
 AWAITED = ["wedge.EXPOSING", "OSCILLATING", "wedge.ARMING", "wedge.RUNNING_UP", "images_taken", "HOLDING", "CLOSING"]
@@ -52,8 +57,10 @@ class CollectionMachine(RuleBasedStateMachine):
     has_left = False
     #: How often somebody has asked. What ends a run is asked for later: more can be asked before.
     pauses = 0
-    #: How many more may strike: what several do together is not declared for each.
-    faults_left = 1
+    #: What shall fail: one thing. What several do together is not declared for each.
+    faults: list[Fault]
+    deeds: list[Deed]
+    happened: list[Happening]
 
     @initialize(
         request=strategies.requests(max_images=6),
@@ -64,8 +71,10 @@ class CollectionMachine(RuleBasedStateMachine):
     )
     def begin(self, request: Request, seed: int, schedule: int, from_: str, early: tuple[Event, ...]) -> None:
         simulated = self.simulated = SimulatedBeamline(seed=seed)
+        self.faults, self.deeds, self.happened = [], [], []
+        self.asked_for, self.seed, self.schedule = request, seed, schedule
         self.struck: list[Struck] = []
-        self.rules = RunRules()
+        self.run_rules = RunRules()
         moments = Moments(simulated.kernel)
         self.injector = Injector(simulated, (), moments, record=True)
         self.injector.on_struck.append(self._struck)
@@ -78,7 +87,7 @@ class CollectionMachine(RuleBasedStateMachine):
         observers.listeners += [
             self.model.hear,
             simulated.checkers.hear,
-            self.rules.hear,
+            self.run_rules.hear,
             moments.hear,
             self.steps.hear,
         ]
@@ -144,6 +153,7 @@ class CollectionMachine(RuleBasedStateMachine):
 
     def _asks(self, event: Event) -> bool:
         accepted = self._steps.do(lambda: self._ask(event))
+        self.deeds.append(Deed(does=Does[event.name], moment=self._now()))
         self.model.asked(event, accepted=accepted)
         return accepted
 
@@ -173,6 +183,7 @@ class CollectionMachine(RuleBasedStateMachine):
     @rule(is_there=st.booleans())
     def the_beam_comes_or_goes(self, is_there: bool) -> None:
         ring = self.simulated.ring
+        self.happened.append(Happening(what=What.BEAM_BACK if is_there else What.BEAM_LOST, moment=self._now()))
         self._steps.do(ring.restore_beam if is_there else ring.lose_beam)
 
     @precondition(lambda self: self.is_under_way)
@@ -180,16 +191,42 @@ class CollectionMachine(RuleBasedStateMachine):
     def somebody_is_at_the_hutch(self, is_searched: bool) -> None:
         interlock = self.simulated.interlock
         if not is_searched:
+            if any(fault.device == "safety_shutter" for fault in self.faults):
+                return  # a safety shutter that is stuck open lets beam into an open hutch, whoever steers the run
             self.model.troubles.append("hutch opened")
+        what = What.HUTCH_SEARCHED if is_searched else What.HUTCH_OPENED
+        self.happened.append(Happening(what=what, moment=self._now()))
         self._steps.do(interlock.search if is_searched else interlock.open_door)
 
     @rule(fault=strategies.faults())
-    @precondition(lambda self: self.is_under_way and self.faults_left > 0)
+    @precondition(lambda self: self.is_under_way and not self.faults)
     def something_fails(self, fault: Fault) -> None:
         """From now on, or at the next call."""
-        self.faults_left -= 1
-        now = Moment(at_s=self.simulated.kernel.now_us / US_PER_S)
-        self._steps.do(lambda: self.injector._expect(attrs.evolve(fault, call=None, moment=now)))
+        if fault.device == "safety_shutter" and not self.simulated.interlock.searched:
+            return
+        fault = attrs.evolve(fault, call=None, moment=self._now())
+        self.faults.append(fault)
+        self._steps.do(lambda: self.injector._expect(fault))
+
+    # -- what is kept of it -------------------------------------------------------------------------------------------
+
+    def _now(self) -> Moment:
+        return Moment(at_s=self.simulated.kernel.now_us / US_PER_S)
+
+    def _as_scenario(self) -> Scenario:
+        """The same as a file; what was asked within an event is asked at the end of its instant."""
+        # Nobody holds for ever.
+        gives_up = Deed(does=Does.ABORT, moment=Moment(at_s=self.simulated.kernel.now_us / US_PER_S + GIVES_UP_S))
+        return Scenario(
+            name="asked",
+            summary="The program is left too: cancel it by hand." if self.has_left else "",
+            requests=(self.asked_for,),
+            seed=self.seed,
+            faults=tuple(self.faults),
+            operator=(*self.deeds, gives_up),
+            happenings=tuple(self.happened),
+            strike=Strike(schedule=self.schedule),
+        )
 
     # -- what must hold -----------------------------------------------------------------------------------------------
 
@@ -205,9 +242,11 @@ class CollectionMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_is_as_it_must_be(self) -> None:
-        if self.steps is not None:
+        if self.steps is None:
+            return
+        with strategies.kept(self._as_scenario(), name=KEPT_AS):
             assert self.model.wrong == []
-            assert self.rules.sentences == []
+            assert self.run_rules.sentences == []
             assert self.simulated.checkers.violations == []
             assert self.collection.state is self.model.state
 
@@ -215,10 +254,14 @@ class CollectionMachine(RuleBasedStateMachine):
         if self.steps is None:
             return
         self._let_go()
+        with strategies.kept(self._as_scenario(), name=KEPT_AS):
+            self._look_at_the_end()
+
+    def _look_at_the_end(self) -> None:
         result, raised = self.collection.result(), self._steps.raised
         note(f"{result.outcome}, {self.simulated.kernel.now_us / US_PER_S:g} s, {result.failures}, {raised!r}")
         assert raised is None or isinstance(raised, AdapterBug)
-        self.rules.ended()
+        self.run_rules.ended()
         self.simulated.checkers.at_rest()
         failures = result.failures if raised is None else (*result.failures, repr(raised))
         self.model.verdict(result.outcome, images=result.images, failures=failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -9,4 +10,9 @@ from tests.testing.stateful.collecting import CollectionMachine
 
 
 def test_a_collection_and_its_requests_keep_step_with_their_model() -> None:
-    run_state_machine_as_test(CollectionMachine, settings=settings(max_examples=100, stateful_step_count=25))
+    run_state_machine_as_test(CollectionMachine, settings=settings(max_examples=150, stateful_step_count=25))
+
+
+@pytest.mark.long
+def test_a_collection_keeps_step_with_its_model_for_long() -> None:
+    run_state_machine_as_test(CollectionMachine, settings=settings(max_examples=5000, stateful_step_count=40))

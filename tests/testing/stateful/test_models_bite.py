@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
@@ -15,7 +16,14 @@ from tests.testing.stateful.collecting import CollectionMachine
 from tests.testing.stateful.streaming import StreamMachine
 
 #: Found, not made small: that it is found is what is asked here.
-SEEKING = settings(max_examples=200, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
+SEEKING = settings(
+    max_examples=300,
+    stateful_step_count=25,
+    phases=[Phase.generate],
+    derandomize=True,
+    database=None,
+    report_multiple_bugs=False,
+)
 ABORTS = (collection_table.Event.ABORT, stream_table.Event.ABORT)
 HOLDS = (collection_table.Event.HOLD, stream_table.Event.HOLD)
 Request = Callable[[Driver, object], bool]  # type: ignore[type-arg]  # of either machine
@@ -34,12 +42,13 @@ def _forgets_all_but_the_first(driver: Driver, event: object) -> bool:  # type: 
     return REAL(driver, event) if not driver._pending else driver.engine.answers(event) is not None
 
 
-@pytest.mark.parametrize("machine", [CollectionMachine, StreamMachine])
+# Each stream keeps files: looking for this takes it a minute.
+@pytest.mark.parametrize("machine", [CollectionMachine, pytest.param(StreamMachine, marks=pytest.mark.long)])
 @pytest.mark.parametrize("otherwise", [_ignores_aborts, _refuses_repeated_holds, _forgets_all_but_the_first])
 def test_a_driver_that_answers_otherwise_is_found_out(
-    machine: type[RuleBasedStateMachine], otherwise: Request, monkeypatch: pytest.MonkeyPatch
+    machine: type[RuleBasedStateMachine], otherwise: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # what is found here is no bug, and not to be kept
     monkeypatch.setattr(Driver, "request", otherwise)
-    with pytest.raises(BaseException) as found:  # noqa: PT011  (one failure, or a group of several)
+    with pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=SEEKING)
-    assert "Flaky" not in type(found.value).__name__
