@@ -49,8 +49,8 @@ class BeamlineConfig:
     #: the beam, y up, z along the beam. Assumed: horizontal, as at Diamond; a wrong one gives a wrong geometry.
     omega_axis: tuple[float, float, float] = (-1.0, 0.0, 0.0)
     min_exposure_s: float = 0.0
-    #: Where the goniometer has to stand while the robot exchanges samples (``x_mm``, ...); empty for wherever it is. The
-    #: centring of the next sample begins here: from where the last one was centred, it may be out of the camera's sight.
+    #: Where the goniometer has to stand while the robot exchanges samples (``x_mm``, ...); empty for wherever it is.
+    #: The centring of the next sample begins here: from where the last one was centred, it may be out of sight.
     mount_positions: Mapping[str, float] = attrs.field(factory=dict[str, float])
     #: Warmer than this (with a cryo stream), nothing is exposed; None for no check.
     max_sample_temperature_k: float | None = None

@@ -12,11 +12,15 @@ import attrs
 
 from fsmcollect.collecting.collection import Collection
 from fsmcollect.errors import Problem
+from fsmcollect.machines.collection import State as S
 from fsmcollect.machines.table import Outcome
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.kernel import US_PER_S
 from fsmcollect.sim.moments import Moments
 from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, What
+
+#: States in which something goes on that a person can interrupt.
+WORKING = frozenset({S.MOUNTING, S.CENTRING, S.OSCILLATING})
 
 
 @attrs.define(eq=False, repr=False)
@@ -33,6 +37,8 @@ class Around:
         The collection under way.
     state : callable
         The name of its state.
+    interrupts : callable
+        Told that somebody has stopped or held a run that was at work.
 
     Attributes
     ----------
@@ -47,6 +53,7 @@ class Around:
     moments: Moments
     current: Callable[[], Collection]
     state: Callable[[], str]
+    interrupts: Callable[[], object]
     at_least: dict[Collection, Outcome] = attrs.field(init=False, factory=dict[Collection, Outcome])
     last_us: int = attrs.field(init=False, default=0)
     _refused: list[Problem] = attrs.field(init=False, factory=list[Problem])
@@ -95,7 +102,10 @@ class Around:
             Does.CONFIRM: lambda: person.say(True),
             Does.REJECT: lambda: person.say(False),
         }
+        worked = collection.state in WORKING
         if deeds[deed.does]():
+            if worked and deed.does in (Does.ABORT, Does.SKIP, Does.HOLD):
+                self.interrupts()
             self.accept({Does.ABORT: Outcome.ABORTED, Does.SKIP: Outcome.SKIPPED}.get(deed.does, Outcome.DONE))
             return
         what = f"found nothing to do in {self.state()}"

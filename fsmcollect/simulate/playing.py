@@ -34,9 +34,10 @@ from fsmcollect.sim.scenario.surroundings import built
 from fsmcollect.sim.scenario.values import Does, Scenario
 from fsmcollect.sim.trace import Line
 from fsmcollect.simulate import verdict
-from fsmcollect.simulate.around import Around
+from fsmcollect.simulate.around import WORKING, Around
 from fsmcollect.simulate.collecting import Rehearsal, Simulation
 from fsmcollect.simulate.played import Played
+from fsmcollect.simulate.promptness import BeamOffAtOnce
 from fsmcollect.simulate.schedules import repeatable_schedule
 from fsmcollect.simulate.striking import Checkpoints
 from fsmcollect.timing import predicted_duration_s
@@ -114,6 +115,7 @@ class _Player:
     injector: Injector = attrs.field(init=False)
     moments: Moments = attrs.field(init=False)
     around: Around = attrs.field(init=False)
+    beam_off: BeamOffAtOnce = attrs.field(init=False)
     run_rules: RunRules = attrs.field(init=False)
     checkpoints: Checkpoints = attrs.field(init=False)
     scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -136,7 +138,10 @@ class _Player:
         self.checkpoints = Checkpoints(
             self._cancel, at=scenario.strike.cancel_at, state=self._state if self.count_checkpoints else None
         )
-        self.around = Around(scenario, simulated, self.moments, lambda: self.rehearsal.current, self._state)
+        self.beam_off = BeamOffAtOnce(simulated.kernel, simulated.trace, self._shutter_fails)
+        self.around = Around(
+            scenario, simulated, self.moments, lambda: self.rehearsal.current, self._state, self.beam_off.asked
+        )
         self.injector = Injector(simulated, scenario.faults, self.moments, record=self.record_calls, state=self._state)
         self.injector.on_struck.append(self._fault_struck)
         simulated.checkers.excused = self._is_excused
@@ -209,6 +214,7 @@ class _Player:
         self.violations += [
             *self.simulated.checkers.violations,
             *self.run_rules.sentences,
+            *self.beam_off.sentences,
             *verdict.broken_outcomes(self.rehearsal.results, at_least, self.raised),
             *verdict.undeclared_ending(
                 self.scenario, simulation, self.struck, stopped=bool(at_least) or self.scope.cancel_called
@@ -296,6 +302,8 @@ class _Player:
             self.struck_in = self._state()
             # Whatever it answers: until it is over, an abort is one.
             is_over = self.rehearsal.current.state in _OVER
+            if self.rehearsal.current.state in WORKING:
+                self.beam_off.asked()
             if self.rehearsal.current.abort() or not is_over:
                 self.around.accept(Outcome.ABORTED)
 
@@ -307,6 +315,9 @@ class _Player:
             self.visited.append(event.dest)
         for fault in self.injector.in_force():
             self.pairs.add((fault.effect.value, self._state()))
+
+    def _shutter_fails(self) -> bool:
+        return any(hit.fault.device == "fast_shutter" for hit in self.struck)
 
     def _is_excused(self, rule: str) -> bool:
         fault = self.simulated.beamline.fault
@@ -324,6 +335,8 @@ class _Player:
         # What somebody asked for before is carried out: the cancellation comes while that unwinds.
         if self.rehearsal.current.state not in _DECIDED and self.rehearsal.current not in self.around.at_least:
             self.around.accept(Outcome.ABORTED)
+            if self.rehearsal.current.state in WORKING:
+                self.beam_off.asked()
         self.scope.cancel()
 
 

@@ -9,6 +9,7 @@ import attrs
 import pytest
 import trio
 
+from fsmcollect import safing
 from fsmcollect.collecting.collection import Collection
 from fsmcollect.events import Event, Moved
 from fsmcollect.machines.table import Outcome
@@ -238,3 +239,28 @@ def test_to_wait_for_an_answer_that_is_lost_for_good_ends_too() -> None:
     )
     played = play(scenario)
     assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())
+
+
+@pytest.mark.parametrize("how", ["abort", "hold", "skip", "cancel"])
+def test_a_beam_that_does_not_go_off_at_once_is_one(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Both the alarm and the safing step send the command; without either, it is missed whatever else is done."""
+
+    async def later(self: Collection) -> None:
+        await trio.sleep(0.0)
+
+    base = attrs.evolve(library.read("inverse_beam"), expect=NOTHING)
+    moment = Moment(event="wedge.EXPOSING", after_s=0.1)
+    if how == "cancel":
+        reference = play(attrs.evolve(base, strike=Strike(schedule=0)), count_checkpoints=True)
+        number = reference.checkpoint_states.index("wedge.EXPOSING") + 1
+        struck = attrs.evolve(base, strike=Strike(cancel_at=number, schedule=0))
+    else:
+        deeds = [Deed(does=Does(how), moment=moment)]
+        if how == "hold":
+            deeds.append(Deed(does=Does.RESUME, moment=Moment(event="HOLDING", after_s=9.0)))
+        struck = attrs.evolve(base, operator=tuple(deeds))
+    assert play(struck).violations == ()
+    monkeypatch.setattr(Collection, "_turn_beam_off", later)
+    assert play(struck).violations == (), "the safing step is as prompt where nothing is slow to let go"
+    monkeypatch.setattr(safing, "_fast_shutter", lambda beamline: iter(()))
+    assert "not told to close in the same instant" in " ".join(play(struck).violations)

@@ -119,3 +119,22 @@ def test_a_replay_really_shows_the_violation(in_a_file: bool, tmp_path: Path) ->
     shown = replayed(first.replay)
     assert shown.returncode == 1, shown.stderr
     assert "expect.outcome" in shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize("name", ["two_faults_at_once", "inverse_beam"])
+def test_whoever_listens_for_signals_the_point_is_the_same_run(name: str) -> None:
+    """The command that replays a point listens for Ctrl-C, and the sweep that found it did not."""
+    scenario = library.read(name)
+    reference = play(struck(scenario, (), Strike(schedule=1)), count_checkpoints=True)
+    for number in range(1, reference.checkpoints, max(1, reference.checkpoints // 25)):
+        point = struck(scenario, (), Strike(cancel_at=number, schedule=1))
+        swept, shown = play(point), play(point, heed_signals=True)
+        assert (shown.trace_sha256, shown.struck_in) == (swept.trace_sha256, swept.struck_in)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", library.names())
+def test_every_bundled_scenario_is_safe_wherever_it_is_struck(name: str) -> None:
+    report = sweep(name, pairs=300, schedules=2, limit=300)
+    assert report.violations == ()
+    assert report.never == ()
