@@ -7,6 +7,7 @@ failure leads to is a row in the table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, cast
 
@@ -171,11 +172,19 @@ class Driver(Generic[S, E]):
         while not self._pending:
             state = self.engine.current
             await (self._perform_shielded(state) if state is table.safety else self._perform(state))
+            if state is not table.safety and not self._pending and self._is_being_cancelled():
+                await trio.lowlevel.checkpoint()  # raises: what the activity returned may be beaten by it
             if self._pending or (event := self._returned) is None:
                 return
             self._returned = None
             if self.engine.fire(event) in table.final:
                 return
+
+    def _is_being_cancelled(self) -> bool:
+        """From outside, and the activity that has returned had no checkpoint any more to hear of it."""
+        if trio.current_effective_deadline() != -math.inf or self._returned is None:
+            return False
+        return self._is_worse(self.engine.table.cancelled, self._returned)
 
     async def _perform(self, state: S) -> None:
         event = await self.activities[state]()
@@ -216,6 +225,8 @@ class Driver(Generic[S, E]):
         self._pending.clear()
         if not legal:
             return returned
+        if returned in urgency:  # a failure that ties with a lost beam or a hold is not forgotten
+            legal.append(returned)
         asked = min(legal, key=lambda event: urgency.index(event) if event in urgency else len(urgency))
         cancelled = self.engine.table.cancelled
         return cancelled if returned is cancelled and self._is_worse(cancelled, asked) else asked

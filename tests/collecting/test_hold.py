@@ -448,3 +448,6 @@ def test_after_a_hold_the_gains_are_adjusted_again(why: str) -> None:
     adjusted_us = [t_us for t_us, text in play.commands("diodes") if text == "adjust gains"]
     assert adjusted_us[0] < adjusted_us[1] < second_wedge_us
     assert [text for _, text in play.commands("diodes")][-1] == f"set gains {before[0]} {before[1]}"
+    assert [step.step for step in play.of(SafingStep)].count("diode gains put back") == 1, (
+        "what was before, and no more"
+    )

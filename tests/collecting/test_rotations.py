@@ -12,9 +12,10 @@ import pytest
 import trio
 
 from fsmcollect import images
+from fsmcollect.beamline import FrameBlock
 from fsmcollect.errors import DeviceError
 from fsmcollect.events import Event, ImagesTaken, Moved
-from tests.collecting.rehearsing import INVERSE, SECOND_US, Play, adapt, ask
+from tests.collecting.rehearsing import INVERSE, LONG_WEDGE, SECOND_US, Play, adapt, ask
 from tests.collecting.test_faults import LONGEST
 
 #: How long a group of images takes that is read out together, and reading it out.
@@ -103,6 +104,30 @@ def test_a_rotation_that_goes_wrong_in_a_long_wedge_ends_at_once(name: str, keep
     assert (closing_us, "close") in play.commands("safety_shutter")
     if keeps_files:
         assert play.on_disk == play.reported
+
+
+def test_images_that_come_in_the_instant_in_which_the_rotation_fails_are_refused() -> None:
+    """They were handed out a moment before anybody could stop that, and nobody knows what they show."""
+    play = Play(LONG_WEDGE)
+    fails = trio.Event()
+    read_out = play.simulated.detector.read_out
+
+    async def finish_sweep() -> None:
+        await trio.sleep(4.0)
+        fails.set()
+        raise DeviceError("goniometer", "lost its way")
+
+    async def read_out_late(first: int, count: int, *, with_images: bool) -> FrameBlock:
+        block = await read_out(first, count, with_images=with_images)
+        await fails.wait()
+        return block
+
+    adapt(play.simulated, "goniometer", finish_sweep=finish_sweep)
+    adapt(play.simulated, "detector", read_out=read_out_late)
+    play.run()
+    play.violations.clear()  # that the group was handed out
+    play.check("failed")
+    assert play.reported == []
 
 
 # -- watchers ----------------------------------------------------------------------------------------------------------

@@ -108,6 +108,32 @@ def test_optics_that_read_back_something_else_than_was_set_end_the_run_unexposed
     assert "OSCILLATING" in play.states
 
 
+def test_after_an_abort_no_optics_begin_to_move() -> None:
+    """The monochromator does not hear the stop and arrives long after it: the absorbers, which wait for it, stay."""
+    simulated = simulate()
+
+    async def hear_nothing() -> None:
+        await trio.lowlevel.checkpoint()
+
+    absorbers: list[float] = []
+
+    async def note(transmission_frac: float) -> None:
+        absorbers.append(transmission_frac)
+        await simulated.attenuator.set_transmission(transmission_frac)
+
+    adapt(simulated, "monochromator", stop=hear_nothing)
+    adapt(simulated, "attenuator", set_transmission=note)
+    play = Play(
+        ask(beam={"energy_ev": 9_000.0, "detector_distance_mm": None}, sample={"location": None, "mounted": True}),
+        simulated,
+    )
+    play.enters("CENTRING", play.collection.abort, after_us=100_000)
+    play.enters("FAULT", play.scope.cancel, after_us=600 * SECOND_US).run()
+    assert play.outcome == "aborted"
+    assert simulated.monochromator.energy_ev == 9_000.0
+    assert absorbers == []
+
+
 def test_a_block_that_begins_elsewhere_than_asked_is_refused() -> None:
     simulated = simulate()
     detector = simulated.detector

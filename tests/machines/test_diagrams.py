@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from fsmcollect.console.declaring import faults_page
 from fsmcollect.machines import diagrams
 from fsmcollect.machines.collection import COLLECTION
 from fsmcollect.machines.stream import STREAM
@@ -190,7 +191,7 @@ def test_a_page_that_a_person_wrote_beside_them_is_left_alone(tmp_path: Path) ->
 
 
 def test_the_pages_in_the_documentation_have_not_drifted() -> None:
-    assert diagrams.check(PAGES, TABLES) == ""
+    assert diagrams.check(PAGES, TABLES, {"faults": faults_page()}) == ""
 
 
 def test_without_graphviz_there_are_pages_and_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

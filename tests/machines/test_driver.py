@@ -525,6 +525,19 @@ def test_a_bug_outranks_the_cancellation_that_follows_it(with_beam: bool) -> Non
     assert world.state is S.IDLE
 
 
+def test_a_bug_outranks_the_cancellation_before_it() -> None:
+    """A cancellation alone would be caught where it came from, and nobody would hear of the bug."""
+    world = World({S.CLOSING: raises(Bug("while making safe"))})
+
+    async def main() -> None:
+        with trio.move_on_at(2.5):
+            await world.driver.run()
+
+    with pytest.raises(Bug, match="while making safe"):
+        virtually(main)
+    assert world.state is S.ABANDONED
+
+
 def test_a_bug_in_a_nursery_of_an_activity_is_raised_as_itself() -> None:
     async def oscillating() -> E:
         async with trio.open_nursery() as nursery:

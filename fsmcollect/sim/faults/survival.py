@@ -129,6 +129,7 @@ DECLARED: tuple[Declared, ...] = (
         for_ever=True,
         endings=_FAULT,
         why="a fast shutter that takes seconds is not one: its step has 2 s",
+        excuses=_STUCK_OPEN,
     ),
     Declared(
         commands="ring.wait_for_loss",
@@ -146,11 +147,27 @@ DECLARED: tuple[Declared, ...] = (
     ),
     Declared(effects=frozenset({_E.DELAYED}), endings=_DONE, why="every wait has a limit of several usual times"),
     Declared(
+        commands="fast_shutter.close",
+        effects=_SAID_NO,
+        for_ever=True,
+        endings=_FAULT,
+        why="the beam may get past it until the safety shutter is closed, and nobody knows how it stands",
+        excuses=_STUCK_OPEN,
+    ),
+    Declared(
         commands=f"{_STOPS} {_READ_BACKS}",
         effects=_SAID_NO | {_E.WRONG_READ_BACK},
         for_ever=True,
         endings=_FAULT,
         why="nothing is believed safe that has not been commanded and read back",
+    ),
+    Declared(
+        commands="fast_shutter.close",
+        effects=frozenset({_E.STOPS_HALF_WAY}),
+        for_ever=False,
+        endings=_DONE,
+        why="a safing step that fails is done again; until then half of the beam gets past it",
+        excuses=frozenset({"DoseOfRun"}),
     ),
     Declared(
         commands=f"{_STOPS} {_READ_BACKS}",
@@ -166,6 +183,22 @@ DECLARED: tuple[Declared, ...] = (
         endings=_DONE | _FAULT,
         why="the read-back tells, unless it was closed already; until the safety shutter is, the beam gets past it",
         excuses=_STUCK_OPEN,
+    ),
+    Declared(
+        commands="safety_shutter.close",
+        effects=_LIES,
+        for_ever=True,
+        endings=_FAULT,
+        why="the read-back tells; stuck, it does not drop when the hutch is opened either",
+        excuses=frozenset({"HutchSearched"}),
+    ),
+    Declared(
+        commands="safety_shutter.open",
+        effects=frozenset({_E.STOPS_HALF_WAY}),
+        for_ever=True,
+        endings=_FAULT,
+        why="neither open nor closed, and it cannot be closed; nor does it drop when the hutch is opened",
+        excuses=frozenset({"HutchSearched"}),
     ),
     Declared(
         commands=_STOPS,
@@ -241,7 +274,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         commands="goniometer.finish_sweep",
         effects=frozenset({_E.NO_ACTION}),
-        endings=_DONE | _FAILED,
+        endings=_DONE,
         why="the images themselves tell when the sweep is over",
     ),
     Declared(
@@ -356,14 +389,20 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         commands="ring",
         effects=frozenset({_E.DRIFTS}),
-        endings=_DONE | _FAILED,
+        endings=_DONE,
         why="a current that fades without being lost is no loss: an i0 reading for each image would tell",
         excuses=frozenset({"DoseOfRun"}),
     ),
     Declared(
+        commands="cryo_stream",
         effects=frozenset({_E.DRIFTS}),
         endings=_DONE | _FAILED,
-        why="told where a limit is passed; the files say what was read back at the first image",
+        why="too warm for the beamline's limit, nothing more is exposed; without a limit it is only written down",
+    ),
+    Declared(
+        effects=frozenset({_E.DRIFTS}),
+        endings=_DONE,
+        why="the files say what was read back at the first image",
     ),
 )
 
