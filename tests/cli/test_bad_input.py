@@ -210,7 +210,7 @@ WRONG_CALLS = {
     "unknown option": (("plan", "r.toml", "--jsn"), "No such option '--jsn'."),
     "no request": (("plan",), "Missing argument 'REQUEST'."),
     "too many requests": (("plan", "r.toml", "r.toml"), "unexpected extra argument (r.toml)"),
-    "seed": (("simulate", "r.toml", "--seed", "x"), "Invalid value for '--seed': 'x' is not a valid integer."),
+    "seed": (("simulate", "r.toml", "--seed", "x"), "Invalid value for '--seed': 'x' is not a valid integer range."),
     "speed": (("simulate", "r.toml", "--speed", "5"), "'5' is not one of 'max', '1', '10'."),
     "out": (("simulate", "r.toml", "--out", "r.toml"), "Invalid value for '--out': Directory 'r.toml' is a file."),
     "diagrams": (("diagrams", "--out", "r.toml/x"), "--out = r.toml/x: cannot be used: Not a directory"),

@@ -140,7 +140,7 @@ WRONG = {
     "schedules": (("short", "--schedules", "0"), "--schedules = 0: must be a whole number, 1 or more"),
     "jobs": (("short", "--jobs", "-1"), "--jobs = -1: must be a whole number, 1 or more"),
     "limit": (("short", "--limit", "0"), "--limit = 0: must be a whole number, 1 or more"),
-    "pairs": (("short", "--pairs", "-2"), "--pairs = -2: must be a whole number, 0 or more"),
+    "pairs": (("short", "--pairs", "-2"), "--pairs = -2: must be a whole number, from 0 to 1,000,000"),
     "no number": (("short", "--jobs", "x"), "Invalid value for '--jobs': 'x' is not a valid integer."),
     "no scenario": ((), "Missing argument 'SCENARIO'."),
     "unknown": (("shrot",), "no bundled scenario is called so; did you mean short?"),

@@ -124,5 +124,5 @@ def test_a_rotation_that_never_ends_is_stopped_also_in_a_long_wedge(method: str)
     play.run()
     play.check("failed")
     assert play.simulated.kernel.now_us < 300 * SECOND_US
-    state = {"finish_sweep": "EXPOSING", "begin_sweep": "RUNNING_UP", "prepare_sweep": "ARMING"}.get(method, "centring")
+    state = {"finish_sweep": "EXPOSING", "begin_sweep": "RUNNING_UP", "prepare_sweep": "ARMING"}.get(method, "mounting")
     assert state in play.result.failures[0], "what it was about is told"
