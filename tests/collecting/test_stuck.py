@@ -103,7 +103,8 @@ def test_optics_that_read_back_something_else_than_was_set_end_the_run_unexposed
 
     play = Play(INVERSE, adapt(simulate(), role, **{method: read})).run()
     play.check("failed")
-    assert "reads back" in play.result.failures[0]
+    assert f"{role}: was set to " in play.result.failures[0]
+    assert " and reads back " in play.result.failures[0]
     assert not play.reported
     assert "OSCILLATING" in play.states
 

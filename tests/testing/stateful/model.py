@@ -72,7 +72,7 @@ class Model:
         return not any(_rank(other) < _rank(event) for other in self._pending)
 
     def cancelled(self) -> None:
-        """The program around the run is leaving. A request of the same instant, accepted, is heard in its place."""
+        """The program around the run is leaving. Of the requests of the same instant only an abort outdoes that."""
         self.troubles.append("cancelled")
 
     @property
@@ -103,7 +103,8 @@ class Model:
         if row is not None and row.stays and event in (Event.ABORT, Event.HOLD):
             return  # heard at once: it answers none of those that wait
         if self._pending and event not in (Event.START, Event.CRASHED):
-            if _rank(event) > min(map(_rank, self._pending)):
+            outdoes = event is Event.CANCELLED and Event.ABORT not in self._pending
+            if not outdoes and _rank(event) > min(map(_rank, self._pending)):
                 waiting = ", ".join(pending.name for pending in self._pending)
                 self._say(f"{event.name} came before {waiting} in {source.name}")
             self._pending.clear()
