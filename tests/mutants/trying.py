@@ -29,6 +29,8 @@ PARTS = ("fsmcollect", "tests", "examples", "docs", "pyproject.toml", "README.md
 LIMIT_S = 120
 #: The same for one that waits and is never busy: in simulated time nothing does. Assumed.
 WAIT_LIMIT_S = 300.0
+#: One that goes round in circles notes everything it does. Assumed: several times what an unchanged copy needs.
+MEMORY_LIMIT_BYTES = 1 << 30
 #: Tests to ask where the checkers saw nothing, the quickest first.
 TESTS = (
     "tests/machines/test_driver.py",
@@ -56,7 +58,11 @@ import sys, pathlib, fsmcollect, pytest
 assert pathlib.Path(fsmcollect.__file__).is_relative_to(sys.argv[1]), fsmcollect.__file__
 sys.exit(pytest.main(sys.argv[2:]))
 """
-_LIMITED = f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({LIMIT_S}, {LIMIT_S}))\n"
+_LIMITED = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, ({LIMIT_S}, {LIMIT_S}))
+resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY_LIMIT_BYTES}, {MEMORY_LIMIT_BYTES}))
+"""
 
 
 @attrs.frozen
