@@ -5,31 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import attrs
-
 from benchmarks.figure import RUNS, Figure
 from fsmcollect.sim.scenario import library
-from fsmcollect.sim.scenario.values import Strike
 from fsmcollect.simulate.playing import play
 from fsmcollect.testing import sweep
 
-#: Short scenarios that are played for one value, and the cores that a whole sweep may use.
+#: Scenarios that are played for one value, and the cores that a whole sweep may use.
 PLAYED = 300
 CORES = 2
 
 
 def scenarios() -> Iterator[Figure]:
-    """The scenario `short`, each time in another order of tasks, one process."""
-    short = library.read("short")
+    """Scenarios from the first call to the verdict, one process: the least there is, and one through every state."""
+    yield Figure(name="one still, one core", unit="1/s", at_least=500, values=_played_each_second("one_still"))
+    yield Figure(name="two images, robot, ring, hutch", unit="1/s", values=_played_each_second("short"))
+
+
+def _played_each_second(name: str) -> list[float]:
+    scenario = library.read(name)
     values: list[float] = []
     for _ in range(RUNS + 1):
         began_s = time.perf_counter()
-        for schedule in range(PLAYED):
-            played = play(attrs.evolve(short, strike=Strike(schedule=schedule)))
+        for _ in range(PLAYED):
+            played = play(scenario)
             if not played.as_expected:
                 raise RuntimeError(f"the benchmark's own scenario went wrong: {played}")
         values.append(PLAYED / (time.perf_counter() - began_s))
-    yield Figure(name="short scenarios, one core", unit="1/s", at_least=500, values=values[1:])
+    return values[1:]
 
 
 def whole_sweep() -> Iterator[Figure]:

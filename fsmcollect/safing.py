@@ -230,6 +230,8 @@ class _Attempt:
     async def ended(self, steps: Iterable[_Running]) -> None:
         """Return when every step has ended, or is not waited for any more."""
         for running in steps:
+            if running.ended.is_set():
+                continue
             with trio.move_on_at(running.give_up_at_s):
                 await running.ended.wait()
             if not running.ended.is_set():
@@ -239,9 +241,7 @@ class _Attempt:
 
     @trio.lowlevel.enable_ki_protection  # a second Ctrl-C must not end a step: it waits until all is safe
     async def _carry_out(self, running: _Running) -> None:
-        ended = StepEnded(running.step, "")
-        with trio.CancelScope(shield=True):
-            ended = await _carry_out(running.step)
+        ended = await _carry_out(running.step)
         if not running.ended.is_set():
             running.ended.set()
             self._tell(ended)
@@ -273,11 +273,11 @@ async def _carry_out(step: Step) -> StepEnded:
 
 
 async def _failing(step: Step, until_s: float) -> str:
-    """Command and ask the device, once: what went wrong, empty when verified."""
+    """Command and ask the device, once, whoever cancels: what went wrong, empty when verified."""
     failure = f"no answer within {step.deadline_s:g} s"
     # The deadline stands inside: what an adapter raises while its own tasks are cancelled is a plain group by then.
     try:
-        with one_failure_as_itself(), trio.move_on_at(until_s):
+        with one_failure_as_itself(), trio.CancelScope(deadline=until_s, shield=True):
             await step.command()
             # An answer that is not a plain yes is no answer: a string or a NaN counts as true in Python.
             verified = step.is_verified is None or (await step.is_verified()) is True

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 EXAMPLE = "inverse_beam.toml"
 #: Larger files are no requests. Assumed: room for ten thousand collections of MXCuBE's.
 MAX_REQUEST_BYTES = 20_000_000
-#: A line that begins with the key of requests. A text without one is no scenario, and nothing of scenarios is imported.
-_MAY_BE_SCENARIO = re.compile(r"""^\s*\[{0,2}\s*["']?requests?\b""", re.MULTILINE)
+#: A line that begins with a key of scenarios. A text without one is none, and nothing of scenarios is imported.
+_MAY_BE_SCENARIO = re.compile(
+    r"""^\s*\[{0,2}\s*["']?(?:requests?|faults|operator|happens|strike|expect)\b""", re.MULTILINE
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +107,8 @@ def from_file_or_library(name: str, field: str = "REQUEST") -> Source:
     InvalidRequest
         There is neither, or the file cannot be read.
     """
+    if not name:
+        raise _unreadable(field, name, "must be the name of a file, or of a bundled scenario")
     path = Path(name)
     if name == "-" or (path.exists() and not path.is_dir()):
         return from_file(name, field)

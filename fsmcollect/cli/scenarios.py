@@ -6,7 +6,7 @@ Owns what the shell is told of a scenario. What one is, and what came of it, is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ def carry_out(asked: Asked, wish: Wish) -> Exit:
     plans = checked(asked.written, beamline_of(scenario).beamline, directory)
     if wish.save is not None:
         _save(scenario, wish.save)
-    story = Story(scenario.faults, scenario.strike.abort_at)
+    story = Story(scenario.faults)
     with signals_noted() as noted, _progress(plans, wish) as listeners:
         if noted:
             raise click.Abort
@@ -118,21 +118,12 @@ def _as_asked(played: Played, asked: Asked) -> Played:
     One that a sweep has struck is not expected to end as it does undisturbed, nor to come as far; what the sweep has
     added must come to pass all the same.
     """
-    never, unmet = played.never, played.unmet
-    if asked.is_struck:
-        never, unmet = tuple(problem for problem in never if problem.where.startswith("--with")), ()
-    return attrs.evolve(played, never=(*never, *_strikes_beyond(played)), unmet=unmet)
-
-
-def _strikes_beyond(played: Played) -> Iterator[Problem]:
-    """The scenario is struck at a point that the run has not reached."""
-    strike = played.scenario.strike
-    for key, at, reached, what in (
-        ("cancel_at", strike.cancel_at, played.checkpoints, "checkpoints"),
-        ("abort_at", strike.abort_at, played.events, "events"),
-    ):
-        if at is not None and at > reached:
-            yield Problem(field=f"strike.{key}", value=str(at), allowed=f"never came: the run had {reached:,} {what}")
+    if not asked.is_struck:
+        return played
+    never = tuple(
+        problem for problem in played.never if problem.field.startswith("strike.") or problem.where.startswith("--with")
+    )
+    return attrs.evolve(played, never=never, unmet=())
 
 
 def _directory(scenario: Scenario, out: Path | None) -> Path | None:

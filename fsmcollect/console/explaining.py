@@ -54,17 +54,13 @@ class Story:
     ----------
     faults : sequence of Fault
         Those of the scenario: what they mean is told where they strike.
-    abort_at : int or None
-        The event at which a sweep has it aborted, from 1.
     """
 
     faults: Sequence[Fault] = ()
-    abort_at: int | None = None
     _entries: list[_Entry] = attrs.field(init=False, factory=list[_Entry])
     #: Entries whose event is noted in the trace, which comes first, and not yet told.
     _untold: deque[_Entry] = attrs.field(init=False, factory=deque[_Entry])
     _now_us: int = attrs.field(init=False, default=0)
-    _events: int = attrs.field(init=False, default=0)
 
     def follow(self, t_us: int, source: str, text: str) -> None:
         """A note of the simulator's trace, the moment that it is made."""
@@ -81,11 +77,6 @@ class Story:
             self._untold.popleft().what = event
         else:
             self._entries.append(_Entry(max(self._now_us, event.t_us), event))
-        self._events += 1
-        if self._events == self.abort_at:
-            text = f"abort at event {self.abort_at:,}"
-            told = Told(t_us=self._now_us, kind=Kind.DEED, title="sweep", text=text)
-            self._entries.append(_Entry(self._now_us, told))
 
     def told(self, violations: Sequence[str] = (), excused: Sequence[str] = ()) -> list[Told]:
         """The story, long repetitions folded; what was violated or excused stands where it says that it happened."""

@@ -98,8 +98,8 @@ def of_note(t_us: int, source: str, text: str) -> Told | None:
     """A note of the simulator; None for what only devices care for."""
     if source.startswith("fault/"):
         return Told(t_us=t_us, kind=Kind.TROUBLE, title="fault", text=plain(text))
-    if source == "operator":
-        return Told(t_us=t_us, kind=Kind.DEED, title="operator", text=plain(text))
+    if source in ("operator", "sweep"):
+        return Told(t_us=t_us, kind=Kind.DEED, title=source, text=plain(text))
     if source == "person" and (said := re.fullmatch(r"says (yes|no) to (\w+)", text)):
         return Told(t_us=t_us, kind=Kind.DEED, title="person", text=f"says {said[1]}: {words(said[2])}")
     if source == "person" and text.startswith("could not"):

@@ -181,7 +181,7 @@ class _Player:
             raised="; ".join(map(repr, self.raised)),
             violations=tuple(self.violations),
             excused=tuple(self.simulated.checkers.excused_sentences),
-            unmet=tuple(verdict.unmet(expect, simulation, self.visited)),
+            unmet=tuple(verdict.unmet(expect, simulation, self.visited, self.raised)),
             never=tuple(self._never()),
             events=self.events,
             event_states=tuple(self.event_states),
@@ -225,12 +225,14 @@ class _Player:
         """What the scenario plans and what has never come to pass."""
         for fault in self.injector.never_struck:
             yield Problem(field="faults", value=str(fault), allowed="never triggered", where=fault.where)
-        strike, ended_s = self.scenario.strike, self.simulated.kernel.now_us / US_PER_S
-        struck = {"cancel_at": (strike.cancel_at, self.checkpoints.seen), "abort_at": (strike.abort_at, self.events)}
-        for name, (at, seen) in struck.items():
+        strike = self.scenario.strike
+        for key, at, seen, what in (
+            ("cancel_at", strike.cancel_at, self.checkpoints.seen, "checkpoints"),
+            ("abort_at", strike.abort_at, self.events, "events"),
+        ):
             if at is not None and at > seen:
-                allowed = f"never came: the run ended after {ended_s:g} s"
-                yield Problem(field=f"strike.{name}", value=str(at), allowed=allowed)
+                allowed, where = f"never came: the run had {seen:,} {what}", strike.places.get(key, "")
+                yield Problem(field=f"strike.{key}", value=str(at), allowed=allowed, where=where)
         yield from self.around.never()
 
     def _patience_us(self) -> int:
@@ -300,6 +302,7 @@ class _Player:
         self.moments.hear(event)
         if self.events == self.scenario.strike.abort_at:
             self.struck_in = self._state()
+            self.simulated.trace.note("sweep", f"abort at event {self.events:,}")
             # Whatever it answers: until it is over, an abort is one.
             is_over = self.rehearsal.current.state in _OVER
             if self.rehearsal.current.state in WORKING:
@@ -332,6 +335,7 @@ class _Player:
     def _cancel(self) -> None:
         """The checkpoint of the scenario's strike has come."""
         self.struck_in = self._state()
+        self.simulated.trace.note("sweep", f"cancel at checkpoint {self.checkpoints.seen:,}")
         # What somebody asked for before is carried out: the cancellation comes while that unwinds.
         if self.rehearsal.current.state not in _DECIDED and self.rehearsal.current not in self.around.at_least:
             self.around.accept(Outcome.ABORTED)

@@ -65,20 +65,24 @@ def undeclared_ending(
         yield "nothing has failed, and the beamline could not be verified safe"
 
 
-def unmet(expect: Expectation, simulation: Simulation, visited: Sequence[str]) -> Iterator[Problem]:
-    """Each expectation that has not come true; `visited` are the states in order."""
+def unmet(
+    expect: Expectation, simulation: Simulation, visited: Sequence[str], raised: Sequence[BaseException]
+) -> Iterator[Problem]:
+    """Each expectation that has not come true; `visited` are the states in order, `raised` what bugs have raised."""
+
+    def problem(key: str, value: str, allowed: str) -> Problem:
+        return Problem(field=f"expect.{key}", value=value, allowed=allowed, where=expect.places.get(key, ""))
+
     there = {"outcome": str(simulation.outcome), "ends_in": ended_in(simulation), "images": simulation.images}
     for key, was in there.items():
         wanted = getattr(expect, key)
         if wanted is not None and wanted != was:
-            yield Problem(field=f"expect.{key}", value=str(wanted), allowed=f"it was {was}", where=expect.where)
-    told = " | ".join(simulation.failures)
+            yield problem(key, str(wanted), f"it was {was}")
+    told = " | ".join([*simulation.failures, *(f"a bug: {error!r}" for error in raised)])
     if expect.failure is not None and expect.failure not in told:
-        allowed = f"it was {told or 'not said: nothing went wrong'}"
-        yield Problem(field="expect.failure", value=expect.failure, allowed=allowed, where=expect.where)
+        yield problem("failure", expect.failure, f"it was {told}" if told else "nothing was told to have failed")
     ahead = iter(visited)
     for state in expect.visits:
         if state not in ahead:
-            allowed = f"not in this order: {' '.join(visited)}"
-            yield Problem(field="expect.visits", value=state, allowed=allowed, where=expect.where)
+            yield problem("visits", state, f"not in this order: {' '.join(visited)}")
             return

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 
 from fsmcollect.console.explaining import Story
@@ -14,6 +15,7 @@ from fsmcollect.console.timeline import show_story
 from fsmcollect.events import Event, ImagesTaken, Moved, RunEnded, RunStarted, SafingStep, StepDone, WedgeStarted
 from fsmcollect.sim.faults.values import MEANINGS, Effect
 from fsmcollect.sim.scenario import library
+from fsmcollect.sim.scenario.values import Expectation, Strike
 from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import play
 from tests.cli.commanding import SMALL, Command
@@ -179,11 +181,17 @@ def test_the_second_run_of_a_list_goes_on_in_time_and_is_folded_if_nothing_happe
     assert [line.t_us for line in told[3:5]] == [3_000_000, 6_000_000]
 
 
-def test_an_abort_by_a_sweep_is_told() -> None:
-    story = Story(abort_at=2)
-    for event in (started(), moved("IDLE", "START", "MOUNTING"), moved("MOUNTING", "ABORT", "CLOSING")):
-        story.hear(event)
-    assert [line.split(":")[0] for line in lines(story.told())] == ["r_1", "MOUNTING", "sweep", "CLOSING"]
+@pytest.mark.parametrize("strike, says", [(Strike(abort_at=9), "abort at event 9"), (Strike(cancel_at=9), "cancel at")])
+def test_where_a_sweep_strikes_is_told_before_what_comes_of_it(strike: Strike, says: str) -> None:
+    story = Story()
+    play(
+        attrs.evolve(library.read("short"), strike=strike, expect=Expectation()),
+        listeners=[story.hear],
+        followers=[story.follow],
+    )
+    told = lines(story.told())
+    struck = next(index for index, line in enumerate(told) if line.startswith(f"sweep: {says}"))
+    assert any(line.startswith("CLOSING: ") for line in told[struck:])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

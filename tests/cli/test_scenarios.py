@@ -169,6 +169,8 @@ def test_what_is_not_met_is_said_with_its_place_and_ends_with_1(command: Command
     assert (ran.code, ran.json["as_expected"]) == (1, False)
     assert ran.err == f"fsmcollect: {ran.json['unmet'][0]}\n"
     assert "expect.outcome = failed: it was done (mine.toml, line " in ran.err
+    line = mine.read_text("utf-8").splitlines().index('outcome = "failed"') + 1
+    assert f"(mine.toml, line {line})" in ran.err, "the line of the expectation itself"
     assert "\nexpected    no: 1 unmet\n" in command("simulate", "mine.toml", *NO_FILES).out
 
 
@@ -180,8 +182,8 @@ def test_what_is_not_met_is_said_with_its_place_and_ends_with_1(command: Command
             '[[operator]]\ndoes = "abort"\nat_s = 9999.0\n',
             "operator.abort = at 9999 s: never came: the run ended after ",
         ),
-        ("[strike]\ncancel_at = 100000\n", "strike.cancel_at = 100000: never came: the run had "),
-        ("[strike]\nabort_at = 100000\n", "strike.abort_at = 100000: never came: the run had "),
+        ("[strike]\ncancel_at = 100000\n", " checkpoints (mine.toml, line "),
+        ("[strike]\nabort_at = 100000\n", " events (mine.toml, line "),
     ],
     ids=["fault", "deed", "checkpoint", "event"],
 )
@@ -311,3 +313,21 @@ def test_ctrl_c_ends_it_with_3_and_nothing_unmet_is_told(mine: Path, options: tu
     ran = running.ended()
     assert (ran.code, "unmet" in ran.err, "expect." in ran.err) == (3, False, False)
     assert "aborted" in ran.out
+
+
+@pytest.mark.parametrize("table", ["faults", "operator", "happens", "strike", "expect"])
+def test_a_file_with_a_table_of_scenarios_is_taken_for_one_though_its_request_is_missing(
+    command: Command, mine: Path, table: str
+) -> None:
+    header = f"[{table}]" if table in ("strike", "expect") else f"[[{table}]]"
+    mine.write_text(header + "\n", encoding="utf-8")
+    ran = command("simulate", "mine.toml", "--json")
+    assert ran.code == 2
+    assert "request: is required: what is collected, [request.files] and [request.sweep] (mine.toml)" in ran.err
+
+
+@pytest.mark.parametrize("words", [("simulate", ""), ("sweep", ""), ("simulate", "", "--explain")])
+def test_an_empty_name_is_refused_as_one(command: Command, words: tuple[str, ...]) -> None:
+    ran = command(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith(": must be the name of a file, or of a bundled scenario\n")

@@ -100,6 +100,15 @@ def test_a_bug_of_an_adapter_is_told_and_is_no_violation_once_all_is_safe() -> N
     assert "AdapterBug" in played.raised
 
 
+def test_what_an_adapters_bug_has_raised_can_be_expected_as_what_went_wrong() -> None:
+    broken = short(faults=(fault("goniometer", "begin_sweep", Effect.RAISES),))
+    assert play(attrs.evolve(broken, expect=Expectation(failure="AdapterBug"))).unmet == ()
+    (problem,) = play(attrs.evolve(broken, expect=Expectation(failure="no such words"))).unmet
+    assert "AdapterBug" in str(problem)
+    (problem,) = play(attrs.evolve(short(), expect=Expectation(failure="no such words"))).unmet
+    assert "nothing was told to have failed" in str(problem)
+
+
 def test_an_ending_that_no_fault_declares_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     from fsmcollect.collecting import optics
 
@@ -129,7 +138,8 @@ def test_an_abort_within_an_event_ends_as_aborted_wherever_it_falls() -> None:
 
 
 def test_a_cancellation_at_a_checkpoint_ends_as_aborted_unless_all_was_decided() -> None:
-    for number in range(1, 72, 3):
+    last = play(short(strike=Strike(schedule=0)), count_checkpoints=True).checkpoints
+    for number in range(1, last + 1, 3):
         played = play(short(strike=Strike(cancel_at=number, schedule=0)))
         assert played.violations == ()
         assert played.safe

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from random import Random
 
 import attrs
@@ -17,7 +19,9 @@ from fsmcollect.sim.faults.values import Effect, Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.scenario.values import Scenario, Strike
 from fsmcollect.simulate.played import Played
+from fsmcollect.testing.sweeping import engine
 from fsmcollect.testing.sweeping.engine import Sweep, sweep
+from fsmcollect.testing.sweeping.patience import within
 from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, drawn, every_point, pairs_of
 from fsmcollect.testing.sweeping.report import Report, Violation, coverage, gist, without_repetitions
 from fsmcollect.testing.sweeping.trying import Base, Player, Undisturbed, Wrong, try_points
@@ -188,6 +192,28 @@ def test_a_run_that_never_ends_is_interrupted_and_told() -> None:
     tried = try_points(base, 10, points, patience_s=0.2)
     assert tried.wrong == (Wrong(11, "the run was not over after 0.2 s of real time", ""),)
     assert tried.states == {"MOUNTING": 1, "": 1, "CENTRING": 1}
+
+
+def test_an_undisturbed_run_that_never_ends_ends_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spinning(_: Scenario) -> Played:
+        while True:
+            pass
+
+    monkeypatch.setattr(engine, "PATIENCE_S", 0.2)
+    with pytest.raises(FsmCollectError, match=r"undisturbed, .* not over after 0\.2 s"):
+        swept(recording=spinning)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL, "the alarm is given back"
+
+
+def test_where_somebody_else_waits_for_the_alarm_it_is_left_to_him() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: heard.append(number))
+    try:
+        within(0.01, lambda: time.sleep(0.05))  # nothing is raised
+        assert signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, before)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert heard == []
 
 
 def test_what_the_undisturbed_run_violates_is_said_first_and_not_again_for_each_point() -> None:

@@ -155,6 +155,7 @@ def strike(whole: Table) -> Strike:
         cancel_at=table.get("cancel_at", _count),
         abort_at=table.get("abort_at", _count),
         schedule=table.get("schedule", integer(low=0, high=2**63 - 1)),
+        places=table.places(),
     )
 
 
@@ -168,5 +169,5 @@ def expectation(whole: Table) -> Expectation:
         images=table.get("images", integer(low=0, high=MANY)),
         failure=table.get("failure", sentence),
         visits=table.get("visits", words(word([state.name for state in State], "state of a collection"))) or (),
-        where=table.place,
+        places=table.places(),
     )

@@ -27,17 +27,19 @@ _KEYS = (
     *("summary", "seed", "request", "requests", "beamline", "person"),
     *("faults", "operator", "happens", "strike", "expect"),
 )
+#: With one of these it is no plain request.
+_OF_SCENARIOS = frozenset({"request", "requests", "faults", "operator", "happens", "strike", "expect"})
 #: TOML's integers (v1.0.0, "Integer") are of 64 bits.
 _SEED = integer(low=-(2**63), high=2**63 - 1)
 
 
 def is_scenario(text: str) -> bool:
-    """Whether a TOML document is meant for a scenario and not for a request: its requests lie below a key."""
+    """Whether a TOML document is meant for a scenario and not for a request: it has keys that no request has."""
     try:
         tables: Mapping[str, object] = read_toml(text)
     except InvalidRequest:
-        tables = dict.fromkeys((name.partition(".")[0] for name in setting_lines(text)), None)
-    return "request" in tables or "requests" in tables
+        tables = dict.fromkeys((re.split(r"[.\[]", name)[0] for name in setting_lines(text)), None)
+    return not _OF_SCENARIOS.isdisjoint(tables)
 
 
 def parse_scenario(text: str, where: str = "", *, name: str = "", additions: Sequence[str] = ()) -> Scenario:

@@ -71,6 +71,10 @@ class Table:
     def place(self) -> str:
         return self.report.place(self.field)
 
+    def places(self) -> dict[str, str]:
+        """File and line of each of its keys."""
+        return {key: self.report.place(self.name(key)) for key in self.values}
+
     def name(self, key: str) -> str:
         return f"{self.field}.{printable(key)}" if self.field else printable(key)
 

@@ -96,6 +96,8 @@ class Expectation:
         Words of one of the sentences that tell what went wrong.
     visits : tuple of str
         States that the collection must come through, in this order.
+    places : mapping of str to str
+        File and line of each, where known.
     """
 
     outcome: str | None = None
@@ -103,7 +105,7 @@ class Expectation:
     images: int | None = None
     failure: str | None = None
     visits: tuple[str, ...] = ()
-    where: str = attrs.field(default="", eq=False, repr=False)
+    places: Mapping[str, str] = attrs.field(factory=dict[str, str], eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -118,11 +120,14 @@ class Strike:
         The run is aborted within its n-th event (from 1).
     schedule : int or None
         Seed of the order in which tasks run that wake together; None leaves it to trio, which shuffles.
+    places : mapping of str to str
+        File and line of each, where known.
     """
 
     cancel_at: int | None = None
     abort_at: int | None = None
     schedule: int | None = None
+    places: Mapping[str, str] = attrs.field(factory=dict[str, str], eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -47,7 +47,7 @@ def conforms(
     ValueError
         The role cannot be told, or there is no such role.
     TypeError
-        There is no such setting.
+        There is no such setting, or `make` makes nothing.
     """
     __tracebackhide__ = True
     examination = examine(make, role=role, run=run, **settings)
@@ -59,4 +59,6 @@ def examine(
     make: Callable[[], object], *, role: str | None = None, run: Run = trio.run, **settings: Unpack[Wishes]
 ) -> Examination:
     """What `conforms` finds, as data. Parameters and errors are the same, but for NotConforming."""
+    if not callable(make):
+        raise TypeError(f"make must be a function that makes the adapter, and is {make!r}")
     return Examiner(make, run, settings_from(settings)).examine(role)

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 
 from fsmcollect.errors import FsmCollectError
 from fsmcollect.testing.sweeping.points import Point
-from fsmcollect.testing.sweeping.trying import PATIENCE_S, Base, Tried, try_points
+from fsmcollect.testing.sweeping.trying import Base, Tried, try_points
 
 #: Points of a batch: enough that sending it costs nothing beside playing it, few enough that no worker is left alone
 #: with much at the end. Assumed.
@@ -105,4 +105,4 @@ def _leave_with_the_sweep(reader: Connection) -> None:
 
 
 def _try(begin: int, points: Sequence[Point]) -> Tried:
-    return try_points(_base[-1], begin, points, PATIENCE_S)
+    return try_points(_base[-1], begin, points)

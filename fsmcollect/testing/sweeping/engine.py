@@ -6,6 +6,7 @@ run (`fsmcollect.simulate.playing`) and no rule (`fsmcollect.sim.checkers`).
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import Counter
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import attrs
 
-from fsmcollect.errors import InvalidRequest, Problem
+from fsmcollect.errors import FsmCollectError, InvalidRequest, Problem
 from fsmcollect.sim.scenario import library, reading
 from fsmcollect.sim.scenario.values import Scenario, Strike
 from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import play
 from fsmcollect.testing.sweeping.crew import try_all
+from fsmcollect.testing.sweeping.patience import PATIENCE_S, Stuck, within
 from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, every_point
 from fsmcollect.testing.sweeping.replaying import replay
 from fsmcollect.testing.sweeping.report import Report, RowName, Violation, coverage, without_repetitions
@@ -72,7 +74,7 @@ def sweep(
     InvalidRequest
         There is no such scenario, or a number is wrong.
     FsmCollectError
-        A worker process has died.
+        A worker process has died; the undisturbed run does not end.
     """
     _check(pairs=(pairs, 0), schedules=(schedules, 1), limit=(limit, 1), jobs=(jobs, 1))
     base = _read(scenario) if isinstance(scenario, str) else scenario
@@ -139,10 +141,7 @@ class Sweep:
     def run(self, progress: Progress | None = None) -> Report:
         """Play all of it."""
         began_s = time.perf_counter()
-        references = [
-            self.recording_player(attrs.evolve(self.scenario, strike=self._strike(schedule)))
-            for schedule in range(self.schedules)
-        ]
+        references = [self._undisturbed(schedule) for schedule in range(self.schedules)]
         for reference in references:
             self._rows |= reference.rows
             self._pairs |= reference.pairs
@@ -177,9 +176,13 @@ class Sweep:
             runs=len(references) + len(points),
         )
 
-    def _strike(self, schedule: int) -> Strike:
+    def _undisturbed(self, schedule: int) -> Played:
         # A scenario that a sweep has left is swept undisturbed: its own strike is one point of many.
-        return Strike(schedule=schedule)
+        scenario = attrs.evolve(self.scenario, strike=Strike(schedule=schedule))
+        try:
+            return within(PATIENCE_S, functools.partial(self.recording_player, scenario))
+        except Stuck as stuck:
+            raise FsmCollectError(f"undisturbed, and with nothing struck, {stuck}") from stuck
 
     def _add(self, tried: Tried) -> None:
         self._done += tried.points

@@ -67,8 +67,13 @@ class Point:
 
 def struck(base: Scenario, faults: Sequence[Fault], strike: Strike) -> Scenario:
     """`base` with `faults` and what `strike` says added."""
-    added = {name: value for name, value in attrs.asdict(strike).items() if value is not None}
-    return attrs.evolve(base, faults=(*base.faults, *faults), strike=attrs.evolve(base.strike, **added))
+    own = base.strike
+    both = Strike(
+        cancel_at=own.cancel_at if strike.cancel_at is None else strike.cancel_at,
+        abort_at=own.abort_at if strike.abort_at is None else strike.abort_at,
+        schedule=own.schedule if strike.schedule is None else strike.schedule,
+    )
+    return attrs.evolve(base, faults=(*base.faults, *faults), strike=both)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,17 +6,16 @@ Owns what a sweep knows more than the player of one scenario: the undisturbed ru
 from __future__ import annotations
 
 import functools
-import signal
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import attrs
 
 from fsmcollect.machines.table import Outcome
 from fsmcollect.sim.scenario.values import Scenario
 from fsmcollect.simulate.played import Played
+from fsmcollect.testing.sweeping.patience import PATIENCE_S, Stuck, within
 from fsmcollect.testing.sweeping.points import Kind, Point
 from fsmcollect.testing.sweeping.report import RowName
 
@@ -24,12 +23,6 @@ from fsmcollect.testing.sweeping.report import RowName
 _DECIDED = frozenset({"CLOSING", "FAULT", "IDLE", "ABANDONED"})
 #: Struck here, there may be nothing left to stop.
 _OVER = frozenset({"IDLE", "ABANDONED"})
-#: A run takes milliseconds; one that takes so long of real time will never end. Assumed.
-PATIENCE_S = 60.0
-#: Once it is lost: how often it is told so, for a run that hangs may hang in its clean-up too.
-_INSISTS_S = 2.0
-
-T = TypeVar("T")
 
 
 class Player(Protocol):
@@ -81,25 +74,24 @@ class Tried:
     pairs: frozenset[tuple[str, str]]
 
 
-def try_points(base: Base, first: int, points: Sequence[Point], patience_s: float | None = None) -> Tried:
+def try_points(base: Base, first: int, points: Sequence[Point], patience_s: float = PATIENCE_S) -> Tried:
     """Play each point.
 
     Parameters
     ----------
     first : int
         The index of the first of them in the sweep.
-    patience_s : float or None
-        A run that takes longer, real time, is interrupted and is wrong. Only in the main thread of a process of one's
-        own, whose alarm it takes.
+    patience_s : float
+        A run that takes longer, real time, is interrupted and is wrong (where `within` can).
     """
     wrong: list[Wrong] = []
     states, rows, pairs = Counter[str](), set[RowName](), set[tuple[str, str]]()
     for index, point in enumerate(points, first):
         try:
-            played = _patiently(functools.partial(base.player, point.of(base.scenario)), patience_s)
-        except (Exception, _Stuck) as error:  # noqa: BLE001  (a bug of sequencer or simulator: that is looked for)
+            played = within(patience_s, functools.partial(base.player, point.of(base.scenario)))
+        except (Exception, Stuck) as error:  # noqa: BLE001  (a bug of sequencer or simulator: that is looked for)
             what = f"the run raised {type(error).__name__}: {error}"
-            wrong.append(Wrong(index, str(error) if isinstance(error, _Stuck) else what, ""))
+            wrong.append(Wrong(index, str(error) if isinstance(error, Stuck) else what, ""))
             states[""] += 1
             continue
         sentences = [*played.violations, *_misjudged(base, point, played)]
@@ -133,34 +125,3 @@ def _wrong_with_stop(base: Base, point: Point, played: Played) -> list[str]:
     if undisturbed.safe and not played.safe and not base.scenario.faults:
         wrong.append(f"it was stopped in {state} and the beamline could not be verified safe")
     return wrong
-
-
-class _Stuck(BaseException):
-    """Raised within a run that does not end; nothing that expects errors may take it for one."""
-
-
-def _patiently(run: Callable[[], T], patience_s: float | None) -> T:
-    """What `run` returns; raises `_Stuck` where it takes too long."""
-    if patience_s is None:
-        return run()
-    told = f"the run was not over after {patience_s:g} s of real time"
-    is_stuck = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal is_stuck
-        is_stuck = True
-        raise _Stuck(told)
-
-    signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, patience_s, _INSISTS_S)
-    try:
-        played = run()
-    except BaseException as error:
-        if is_stuck:  # whatever trio has made of it
-            raise _Stuck(told) from error
-        raise
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-    if is_stuck:
-        raise _Stuck(told)
-    return played

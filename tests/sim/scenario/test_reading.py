@@ -140,9 +140,9 @@ ends_in = "IDLE"
         *(fault.where for fault in scenario.faults),
         *(deed.where for deed in scenario.operator),
         *(happening.where for happening in scenario.happenings),
-        scenario.expect.where,
+        scenario.expect.places["ends_in"],
     ]
-    assert wheres == [f"s.toml, line {line}" for line in (23, 27, 31, 34, 37)]
+    assert wheres == [f"s.toml, line {line}" for line in (23, 27, 31, 34, 38)]
 
 
 def test_a_list_has_its_requests_one_after_the_other() -> None:
