@@ -31,7 +31,7 @@ from fsmcollect.machines.engine import Engine
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Observers
 from fsmcollect.request import Request
-from fsmcollect.together import expected_failure_as_itself, one_failure_as_itself
+from fsmcollect.together import expected_failure_as_itself
 from fsmcollect.wedges import Plan, make_plan
 
 #: How long reading out and storing what was complete may take on the way out, and finishing the files after it.
@@ -209,7 +209,7 @@ class Collection:
             self._has_run = True
             self._record.begin(self.name, self.request, self.plan)
             try:
-                with one_failure_as_itself():
+                with expected_failure_as_itself():  # a bug too, where nothing else has failed
                     # Owns the optics, which outlive a state, and safing steps that cannot be interrupted.
                     async with trio.open_nursery() as self._nursery:
                         await self._driver.run()

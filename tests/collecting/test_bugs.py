@@ -63,6 +63,19 @@ def test_a_bug_in_any_state_is_raised_once_the_beamline_is_safe(state: str) -> N
     play.check("failed")
 
 
+def test_a_bug_that_meets_a_cancellation_is_raised_as_itself_and_not_in_a_group() -> None:
+    play = Play(INVERSE)
+
+    async def bug(*_: object) -> None:
+        play.scope.cancel()
+        raise ZeroDivisionError("a bug of an adapter")
+
+    adapt(play.simulated, "camera", locate=bug)
+    play.run()
+    assert isinstance(play.raised, ZeroDivisionError)
+    play.check("failed")
+
+
 def test_a_bug_that_ends_the_closing_is_latched_and_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play = Play(INVERSE, directory=tmp_path)
     flush = Journal.flush

@@ -17,7 +17,7 @@ from fsmcollect.sim.scenario.reading import parse_scenario
 from fsmcollect.sim.scenario.values import Scenario
 from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import play
-from fsmcollect.testing import strategies
+from fsmcollect.testing import strategies, sweep
 
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.toml"))
 ANY = strategies.scenarios(max_images=8, max_requests=2, max_faults=2, max_deeds=3, max_happenings=2)
@@ -66,3 +66,11 @@ def test_what_was_found_once_holds(path: Path) -> None:
     played = check(scenario)
     assert played.unmet == ()
     assert {in_order(scenario, schedule) for schedule in range(20)} == {played.trace_sha256}
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
+def test_what_was_found_once_holds_wherever_it_is_stopped(path: Path) -> None:
+    """A checkpoint's number means another one as soon as the sequencer has more of them, or fewer."""
+    report = sweep(parse_scenario(path.read_text(encoding="utf-8"), path.name, name=path.stem), faults=False, jobs=1)
+    assert report.violations == ()
+    assert report.cancel_points > 20

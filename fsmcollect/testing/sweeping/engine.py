@@ -22,7 +22,7 @@ from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import play
 from fsmcollect.testing.sweeping.crew import try_all
 from fsmcollect.testing.sweeping.patience import PATIENCE_S, Stuck, within
-from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, every_point
+from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, every_point, struck
 from fsmcollect.testing.sweeping.replaying import replay
 from fsmcollect.testing.sweeping.report import Report, RowName, Violation, coverage, without_repetitions
 from fsmcollect.testing.sweeping.trying import Base, Player, Tried, Undisturbed, Wrong
@@ -178,7 +178,7 @@ class Sweep:
 
     def _undisturbed(self, schedule: int) -> Played:
         # A scenario that a sweep has left is swept undisturbed: its own strike is one point of many.
-        scenario = attrs.evolve(self.scenario, strike=Strike(schedule=schedule))
+        scenario = struck(self.scenario, (), Strike(schedule=schedule))
         try:
             return within(PATIENCE_S, functools.partial(self.recording_player, scenario))
         except Stuck as stuck:

@@ -66,14 +66,8 @@ class Point:
 
 
 def struck(base: Scenario, faults: Sequence[Fault], strike: Strike) -> Scenario:
-    """`base` with `faults` and what `strike` says added."""
-    own = base.strike
-    both = Strike(
-        cancel_at=own.cancel_at if strike.cancel_at is None else strike.cancel_at,
-        abort_at=own.abort_at if strike.abort_at is None else strike.abort_at,
-        schedule=own.schedule if strike.schedule is None else strike.schedule,
-    )
-    return attrs.evolve(base, faults=(*base.faults, *faults), strike=both)
+    """`base` with `faults` added, struck as `strike` says and not as it says itself."""
+    return attrs.evolve(base, faults=(*base.faults, *faults), strike=strike)
 
 
 @attrs.frozen(kw_only=True)

@@ -24,9 +24,10 @@ def replay(scenario: Scenario, called: str, faults: Sequence[Fault], strike: Str
     ----------
     called : str
         What the command line calls the scenario: its name or its file. Empty where it knows neither: then the command
-        holds the whole scenario.
+        holds the whole scenario. So does it where the scenario is struck itself, which an addition cannot take back.
     """
-    if called:
+    is_struck = scenario.strike.cancel_at is not None or scenario.strike.abort_at is not None
+    if called and not is_struck:
         additions = shlex.quote(writing.additions_toml(tuple(faults), strike))
         return f"fsmcollect simulate {shlex.quote(called)} --explain --with {additions}"
     whole = struck(scenario, faults, strike)
