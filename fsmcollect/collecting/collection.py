@@ -107,6 +107,8 @@ class Collection:
     _has_run: bool = attrs.field(init=False, default=False)
     #: The files say what held when the first image began.
     _is_described: bool = attrs.field(init=False, default=False)
+    #: It has been exposing, or about to, and no pause since then has done all its work.
+    _owes_pause: bool = attrs.field(init=False, default=False)
     #: A bug met while storing what was complete, with the beamline safe already; raised by `run`.
     _bug: Exception | None = attrs.field(init=False, default=None)
 
@@ -288,8 +290,9 @@ class Collection:
     async def _oscillating(self) -> Event:
         """Expose what is still to be taken, watching the ring; entered again after every hold."""
         try:
-            if self._progress.is_interrupted:  # resumed before the pause had done its work
+            if self._owes_pause:  # resumed before the pause had done its work
                 await self._pause()
+            self._owes_pause = True
             with expected_failure_as_itself():
                 async with trio.open_nursery() as nursery:
                     if (ring := self.beamline.ring) is not None:
@@ -408,6 +411,7 @@ class Collection:
                 "detector or disk", f"no answer within {SALVAGE_DEADLINE_S:g} s to store what was complete"
             )
         await self._record.commit()
+        self._owes_pause = False
 
     def _require(self, failures: tuple[str, ...]) -> None:
         """Go no further unless every step was verified."""

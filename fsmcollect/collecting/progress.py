@@ -33,11 +33,6 @@ class Progress:
     def is_complete(self) -> bool:
         return not self._todo
 
-    @property
-    def is_interrupted(self) -> bool:
-        """A wedge was interrupted and waits for `salvage`."""
-        return self._run is not None
-
     def beam_goes_off(self) -> None:
         """What is complete now is all that was in the beam. Synchronous; may be repeated."""
         if self._run is not None:

@@ -172,19 +172,18 @@ class Driver(Generic[S, E]):
         while not self._pending:
             state = self.engine.current
             await (self._perform_shielded(state) if state is table.safety else self._perform(state))
-            if state is not table.safety and not self._pending and self._is_being_cancelled():
-                await trio.lowlevel.checkpoint()  # raises: what the activity returned may be beaten by it
+            if state is not table.safety and not self._pending and self._is_beaten():
+                await trio.lowlevel.checkpoint()  # raises: what the activity returned is beaten by it
             if self._pending or (event := self._returned) is None:
                 return
             self._returned = None
             if self.engine.fire(event) in table.final:
                 return
 
-    def _is_being_cancelled(self) -> bool:
-        """From outside, and the activity that has returned had no checkpoint any more to hear of it."""
-        if trio.current_effective_deadline() != -math.inf or self._returned is None:
-            return False
-        return self._is_worse(self.engine.table.cancelled, self._returned)
+    def _is_beaten(self) -> bool:
+        """What the activity has returned, by a cancellation for which it had no checkpoint any more."""
+        returned = self._returned
+        return returned is not None and _is_being_cancelled() and self._is_worse(self.engine.table.cancelled, returned)
 
     async def _perform(self, state: S) -> None:
         event = await self.activities[state]()
@@ -207,11 +206,13 @@ class Driver(Generic[S, E]):
     def _interrupted_by(self, error: BaseException) -> None:
         """What a bug or the cancellation from outside makes of the activity under way, or of its last word."""
         self._leave_with(error)
+        cancelled, crashed = self.engine.table.cancelled, self.engine.table.crashed
         is_cancelled = _is_cancellation(error)
         self._is_cancelled = self._is_cancelled or is_cancelled
-        event = self.engine.table.cancelled if is_cancelled else self.engine.table.crashed
-        # As an abort does, a cancellation beats an outcome that ties with it.
-        if self._returned is None or (is_cancelled and self._is_worse(event, self._returned)):
+        # As an abort does, a cancellation beats what ties with it: a bug, and an outcome.
+        is_stopped = is_cancelled or (_is_being_cancelled() and self._is_worse(cancelled, crashed))
+        event = cancelled if is_stopped else crashed
+        if self._returned is None or (is_stopped and self._is_worse(event, self._returned)):
             self._returned = event
 
     def _pick(self, returned: E | None) -> E | None:
@@ -289,6 +290,11 @@ class Driver(Generic[S, E]):
             self._leave_with(error)
         finally:
             self._beam_off_scope = None
+
+
+def _is_being_cancelled() -> bool:
+    """From outside: whoever asks has left his own scopes."""
+    return trio.current_effective_deadline() == -math.inf
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -411,7 +411,7 @@ def test_a_bug_in_storing_what_an_abort_left_is_raised_as_itself(
     assert play.simulated.beamline.free
 
 
-def test_a_bug_and_a_cancellation_at_once_come_out_as_the_bug() -> None:
+def test_a_bug_and_a_cancellation_at_once_come_out_as_the_bug_of_a_run_that_was_stopped() -> None:
     simulated = simulate()
 
     async def begin_sweep() -> None:
@@ -423,7 +423,7 @@ def test_a_bug_and_a_cancellation_at_once_come_out_as_the_bug() -> None:
     play = Play(INVERSE, adapt(simulated, "goniometer", begin_sweep=begin_sweep))
     play.enters("wedge.RUNNING_UP", play.scope.cancel).run()
     assert type(play.raised) is Bug
-    play.check("failed")
+    play.check("aborted")
 
 
 def test_ctrl_c_in_the_middle_of_a_device_leaves_through_closing() -> None:

@@ -73,7 +73,7 @@ def test_a_bug_that_meets_a_cancellation_is_raised_as_itself_and_not_in_a_group(
     adapt(play.simulated, "camera", locate=bug)
     play.run()
     assert isinstance(play.raised, ZeroDivisionError)
-    play.check("failed")
+    play.check("aborted")
 
 
 def test_a_bug_that_ends_the_closing_is_latched_and_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

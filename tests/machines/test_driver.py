@@ -590,6 +590,53 @@ def test_a_cancellation_from_outside_goes_through_the_safety_state_and_on_to_its
     assert world.outcome is Outcome.ABORTED
 
 
+@pytest.mark.parametrize("last_word", [E.COLLECTED, E.FAILED])
+def test_a_cancellation_in_the_instant_of_the_last_word_beats_it(last_word: E) -> None:
+    async def oscillating() -> E:
+        await trio.sleep(1)
+        scope.cancel()
+        return last_word
+
+    async def main() -> None:
+        with scope:
+            await world.driver.run()
+
+    scope, world = trio.CancelScope(), World({S.OSCILLATING: oscillating})
+    virtually(main)
+    assert scope.cancelled_caught
+    assert world.trace[-2:] == [(3, "CANCELLED>CLOSING"), (4, "SAFE>IDLE")]
+    assert world.outcome is Outcome.ABORTED
+
+
+def test_a_bug_in_the_instant_of_a_cancellation_is_raised_and_the_run_was_stopped_all_the_same() -> None:
+    async def oscillating() -> E:
+        scope.cancel()
+        raise Bug
+
+    async def main() -> None:
+        with scope, pytest.raises(Bug):
+            await world.driver.run()
+
+    scope, world = trio.CancelScope(), World({S.OSCILLATING: oscillating})
+    virtually(main)
+    assert world.trace[-2:] == [(2, "CANCELLED>CLOSING"), (3, "SAFE>IDLE")]
+    assert world.outcome is Outcome.ABORTED
+
+
+@pytest.mark.parametrize("request_", [E.HOLD, E.BEAM_LOST])
+def test_a_failure_in_the_instant_of_a_hold_is_not_forgotten(request_: E) -> None:
+    async def oscillating() -> E:
+        await trio.sleep(1)
+        assert world.driver.request(request_)
+        return E.FAILED
+
+    held = raises(AssertionError("it holds"))
+    world = World({S.OSCILLATING: oscillating, S.HOLDING: held, S.HOLDING_FOR_BEAM: held})
+    world.run()
+    assert world.trace[-2:] == [(3, "FAILED>CLOSING"), (4, "SAFE>IDLE")]
+    assert world.outcome is Outcome.FAILED
+
+
 @pytest.mark.parametrize("with_beam", [False, True])
 def test_the_safety_state_is_shielded(with_beam: bool) -> None:
     async def nothing() -> None:
