@@ -6,6 +6,7 @@ get the same answers at the same times, byte for byte.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -117,7 +118,7 @@ class Archive:
     def __attrs_post_init__(self) -> None:
         self._check()
         self._plan = Plan(self.faults)
-        self._line = Line(self.latency_s, self.bandwidth_bytes_per_s)
+        self._line = self._new_line()
         self._content = Entry(
             accession=self.entry,
             layout=LAYOUTS[self.layout],
@@ -186,8 +187,15 @@ class Archive:
         await converse(stream, self._line, self.answer)
 
     def network(self, nursery: trio.Nursery) -> httpcore.AsyncNetworkBackend:
-        """A network in memory in which the archive is the only host; its connections end with the nursery."""
-        return MemoryNetwork(nursery, self.serve, self.hosts, self.latency_s)
+        """A network in memory in which the archive is the only host; its connections end with the nursery.
+
+        Its line is its own, for a line's times are those of one clock: a second run begins at 0 again.
+        """
+        serve = functools.partial(converse, line=self._new_line(), answering=self.answer)
+        return MemoryNetwork(nursery, serve, self.hosts, self.latency_s)
+
+    def _new_line(self) -> Line:
+        return Line(self.latency_s, self.bandwidth_bytes_per_s)
 
     async def listen(self, port: int = 0, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a real server on 127.0.0.1 until cancelled; 0 takes a free port, and the status tells which."""

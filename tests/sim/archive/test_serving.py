@@ -381,6 +381,11 @@ def test_without_latency_and_limit_no_time_passes() -> None:
     assert got.at_s == 0.0
 
 
+def test_a_second_run_finds_the_line_free() -> None:
+    archive = small(width_px=1024, height_px=1024, frames=25, latency_s=0.2, bandwidth_bytes_per_s=10e6)
+    assert one(archive, FIRST).at_s == one(archive, FIRST).at_s
+
+
 def test_who_gives_up_before_its_turn_keeps_nobody_waiting() -> None:
     async def run() -> float:
         line = Line(latency_s=1.0, bandwidth_bytes_per_s=1000.0)
