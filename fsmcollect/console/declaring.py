@@ -5,7 +5,7 @@ Owns words and layout. Owns no declaration (`sim.faults.survival`).
 
 from __future__ import annotations
 
-from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, TWO_LIES, Declared
+from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, NO_SHUTTER, TWO_LIES, Declared
 from fsmcollect.sim.faults.values import MEANINGS
 
 #: As the pages of the tables begin, so that one that is not made any more is found.
@@ -36,6 +36,9 @@ def faults_page() -> str:
         "Several faults end as the worst of them may, or better; several of one device may add up to any ending. A",
         "device that lies twice, about what it has done and about how it stands, can break these rules, and nobody can",
         f"know: {', '.join(sorted(TWO_LIES))}, and its own rest when all is over.",
+        "",
+        "Where both shutters fail for longer than one call, the beam cannot be turned off, and these are excused:",
+        f"{', '.join(sorted(NO_SHUTTER))}.",
     ]
     return "\n".join(lines) + "\n"
 

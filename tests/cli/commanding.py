@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -111,7 +112,10 @@ class Running:
     def __init__(self, *arguments: str | Path, cwd: Path) -> None:
         self.out, self.err = cwd / "out.txt", cwd / "err.txt"
         with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen([*program(), *map(str, arguments)], cwd=cwd, stdout=out, stderr=err)
+            # A session of its own: what a terminal sends to all its processes can be sent to these.
+            self.process = subprocess.Popen(
+                [*program(), *map(str, arguments)], cwd=cwd, stdout=out, stderr=err, start_new_session=True
+            )
 
     def until(self, text: str, file: Path | None = None) -> None:
         """Wait until a file, or standard error, holds a text. Fails after a minute, or when the command has ended."""
@@ -125,6 +129,10 @@ class Running:
     def send(self, number: signal.Signals, times: int = 1) -> None:
         for _ in range(times):
             self.process.send_signal(number)
+
+    def send_to_all(self, number: signal.Signals) -> None:
+        """To its workers too, as a terminal does."""
+        os.killpg(self.process.pid, number)
 
     def ended(self) -> Ran:
         code = self.process.wait(60)

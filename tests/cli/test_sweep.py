@@ -173,15 +173,19 @@ def test_what_is_counted_is_said() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the processes of a system without /proc cannot be counted")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_it_with_3_and_leaves_no_process(work: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("to_all", [False, True], ids=["it alone", "all its processes"])
+def test_ctrl_c_ends_it_with_3_and_leaves_no_process(work: Path, number: signal.Signals, to_all: bool) -> None:
     running = Running("sweep", "inverse_beam", "--jobs", "2", cwd=work)
     until = time.monotonic() + 60
     while len(children := children_of(running.process.pid)) < 2:
         assert time.monotonic() < until
         assert running.process.poll() is None, running.err.read_text(encoding="utf-8")
         time.sleep(0.05)
-    running.send(number, times=3)
+    if to_all:
+        running.send_to_all(number)
+    else:
+        running.send(number, times=3)
     ran = running.ended()
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith("fsmcollect: interrupted ")

@@ -24,6 +24,9 @@ from fsmcollect.testing.sweeping.trying import Base, Tried, try_points
 #: with much at the end. Assumed.
 BATCH = 25
 
+#: A worker ends with its sweep, and by nothing else but SIGKILL.
+_HEARD_BY_THE_SWEEP = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGTERM})
+
 _base: list[Base] = []
 
 
@@ -65,7 +68,8 @@ def _workers(base: Base, count: int) -> Generator[ProcessPoolExecutor]:
     # Spawned, not forked: a fork would take the parent's threads' locks and open files with it.
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(base, reader))
+    with _deaf():  # its locks begin a process too, the standard library's, which watches what is left over
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(base, reader))
     is_done = False
     try:
         yield pool
@@ -81,8 +85,7 @@ def _workers(base: Base, count: int) -> Generator[ProcessPoolExecutor]:
 @contextlib.contextmanager
 def _deaf() -> Generator[None]:
     """Processes spawned within hear no Ctrl-C before they have learned to ignore it; this one hears it afterwards."""
-    signals = {signal.SIGINT, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD_BY_THE_SWEEP)
     try:
         yield
     finally:
@@ -90,10 +93,10 @@ def _deaf() -> Generator[None]:
 
 
 def _begin(base: Base, reader: Connection) -> None:
-    """In a worker: have the scenario ready. Ctrl-C and a closed terminal are the parent's to hear."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
+    """In a worker: have the scenario ready. What a terminal or a batch system tells all is the parent's to hear."""
+    for number in _HEARD_BY_THE_SWEEP:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD_BY_THE_SWEEP)
     threading.Thread(target=_leave_with_the_sweep, args=(reader,), daemon=True).start()
     _base.append(base)
 

@@ -12,7 +12,7 @@ from fsmcollect.console.declaring import faults_page
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.faults.commands import every_fault_at
 from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, Declared, Ending, Struck, declared, is_excused, judge
-from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
+from fsmcollect.sim.faults.values import FOR_EVER_S, ONCE_S, Effect, Fault
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Expectation, Scenario
 from fsmcollect.simulate.played import Played
@@ -138,6 +138,14 @@ def test_that_a_device_is_not_at_rest_is_excused_only_where_the_run_says_so_itse
     assert not is_excused("FastShutterClosed", struck)
     assert not is_excused("FastShutterClosed", struck, ("detector idle: no answer within 15 s",))
     assert is_excused("FastShutterClosed", struck, ("fast shutter closed: fast_shutter: refuses to close",))
+
+
+def test_only_with_neither_shutter_may_the_beam_stay_on_while_the_cover_closes() -> None:
+    fast = Struck(attrs.evolve(CLOSE, lasts_s=FOR_EVER_S), "CLOSING")
+    safety = Struck(attrs.evolve(CLOSE, device="safety_shutter", lasts_s=FOR_EVER_S), "CLOSING")
+    assert is_excused("NothingInTheBeam", [fast, safety])
+    assert not is_excused("NothingInTheBeam", [fast])
+    assert not is_excused("NothingInTheBeam", [fast, Struck(attrs.evolve(safety.fault, lasts_s=ONCE_S), "CLOSING")])
 
 
 def test_the_page_has_every_row_and_every_effect() -> None:
