@@ -107,7 +107,7 @@ def _covers(beamline: Beamline) -> Iterator[Step]:
     if (backlight := beamline.backlight) is not None:
 
         async def is_out() -> bool:
-            return not await backlight.is_in()
+            return (await backlight.is_in()) is False
 
         yield Step(name="backlight out", command=backlight.move_out, is_verified=is_out, deadline_s=15.0)
 

@@ -158,7 +158,7 @@ def _rehearse(source: reading.Source, *, seed: int, speed: float | None, out: Pa
     if as_json:
         console.say(showing.simulation_json(ended))
     else:
-        showing.show_simulation(ended, str(directory))
+        showing.show_simulation(ended, str(directory), planned=sum(plan.images for plan in plans))
     for failure in ended.failures:
         console.complain(failure)
     return exit_of(ended.outcome, safe=ended.safe)

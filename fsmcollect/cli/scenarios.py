@@ -164,7 +164,7 @@ def _verdict(played: Played, *, is_struck: bool) -> Exit:
     for problem in (*played.never, *played.unmet):
         console.complain(problem)
     for violation in played.violations:
-        console.complain(f"violated {violation}")
+        console.complain(f"violated: {violation}")
     if played.never:
         return Exit.INVALID
     if played.unmet:

@@ -83,7 +83,7 @@ class Centring:
             raise CentringFailed("nobody is there to ask: this beamline has no person")
         self.observers.emit(PersonAsked, question=question.name.lower())
         with trio.move_on_after(timeout_s):
-            if await person.ask(question):
+            if (await person.ask(question)) is True:
                 return
             raise CentringFailed(f"answered no to: {question.value}")
         raise CentringFailed(f"no answer within {timeout_s:g} s to: {question.value}")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
+import trio
 
 from fsmcollect.beamline import Beamline
+from fsmcollect.errors import DeviceError
 from fsmcollect.together import asked
+
+#: How long what an interrupted run has left on its way may take to arrive. Assumed: some times what an aperture takes.
+SETTLING_S = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +61,7 @@ async def read_conditions(beamline: Beamline) -> Conditions:
         distance_mm=None if stage is None else await _read("detector_stage", stage.read_distance_mm),
         energy_ev=None if monochromator is None else await _read("monochromator", monochromator.read_energy_ev),
         transmission_frac=None if attenuator is None else await _read("attenuator", attenuator.read_transmission_frac),
-        aperture_um=None if aperture is None else await _read("aperture", aperture.read_size_um),
+        aperture_um=None if aperture is None else await _settled("aperture", aperture.read_size_um),
         temperature_k=None if cryo_stream is None else await _read("cryo_stream", cryo_stream.read_temperature_k),
         ring_current_ma=None if ring is None else await _read("ring", ring.read_current_ma),
         kappa_deg=axes.get("kappa_deg"),
@@ -64,4 +70,13 @@ async def read_conditions(beamline: Beamline) -> Conditions:
 
 
 async def _read(role: str, read: Callable[[], Awaitable[float]]) -> float:
+    return await asked(role, read)
+
+
+async def _settled(role: str, read: Callable[[], Awaitable[float]]) -> float:
+    """Of what nothing stops: a run that was interrupted may have left it on its way, where it has no answer."""
+    for _ in range(SETTLING_S):
+        with contextlib.suppress(DeviceError):
+            return await asked(role, read)
+        await trio.sleep(1.0)
     return await asked(role, read)

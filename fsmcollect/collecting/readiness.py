@@ -44,9 +44,10 @@ class Readiness:
         if not self._ready_once:
             await self.optics.arrived()
         await self._check_surroundings()
+        cover = self.beamline.detector_cover
         if not self._ready_once:
             await self._take_dark()
-            if (cover := self.beamline.detector_cover) is not None:
+            if cover is not None:
                 await answered("detector_cover", SHUTTER_LIMIT_S, cover.open())
                 await self._must_be_open("detector_cover", cover.is_closed)
                 self.observers.emit(StepDone, step="detector cover open")
@@ -56,6 +57,8 @@ class Readiness:
             self.observers.emit(StepDone, step="safety shutter open")
         if self.beamline.diodes is not None:
             await self._adjust_gains(self.beamline.diodes)
+        if self._ready_once and cover is not None:  # nobody has closed it meanwhile, but it may have closed
+            await self._must_be_open("detector_cover", cover.is_closed)
         self._ready_once = True
 
     async def _must_be_open(self, role: str, is_closed: Callable[[], Awaitable[bool]]) -> None:
@@ -66,7 +69,7 @@ class Readiness:
     async def _check_surroundings(self) -> None:
         """What must be true before a crystal is exposed, and is nobody's command."""
         interlock, cryo_stream = self.beamline.interlock, self.beamline.cryo_stream
-        if interlock is not None and not await asked("interlock", interlock.is_searched):
+        if interlock is not None and await asked("interlock", interlock.is_searched) is not True:
             raise DeviceError("interlock", "the hutch is not searched: search it, then collect again")
         limit_k = self.beamline.config.max_sample_temperature_k
         if cryo_stream is not None and limit_k is not None:

@@ -122,8 +122,8 @@ def _wedge_row(wedge: Wedge) -> tuple[str, ...]:
     )
 
 
-def show_simulation(ended: Simulation, out: str) -> None:
-    """Print what became of simulated collections; `out` is where the rest could be collected."""
+def show_simulation(ended: Simulation, out: str, *, planned: int) -> None:
+    """Print what became of simulated collections of so many images; `out` is where the rest could be collected."""
     verdict = "" if ended.safe else "; the beamline could not be verified safe"
     show_row("outcome", f"{coloured(str(ended.outcome), safe=ended.safe)}{verdict}")
     show_row("images", f"{ended.images:,}")
@@ -135,7 +135,7 @@ def show_simulation(ended: Simulation, out: str) -> None:
         show_row("", violation)
     for file in ended.files:
         show_row("file", str(file))
-    if ended.images and str(ended.outcome) in ("aborted", "failed"):
+    if 0 < ended.images < planned and str(ended.outcome) in ("aborted", "failed"):
         show_row("the rest", f"can be collected with files.skip_existing = true and --out {out}")
 
 

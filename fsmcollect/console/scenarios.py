@@ -57,7 +57,7 @@ def show_played(played: Played, *, out: str | None, saved: str | None, is_told: 
     if struck := _strike(played):
         show_row("struck", struck)
     show_row("images", f"{played.images:,}")
-    show_row("dose", f"{played.exposed_s:,.3f} s in the beam, {played.photons:.3g} photons")
+    show_row("dose", _dose(played))
     faster = f", {played.simulated_s / played.wall_s:,.0f} times as fast" if played.wall_s else ""
     show_row("simulated", f"{played.simulated_s:,.1f} s in {played.wall_s:.2f} s{faster}")
     show_row("trace", played.trace_sha256)
@@ -77,8 +77,23 @@ def show_played(played: Played, *, out: str | None, saved: str | None, is_told: 
         show_row("files", "none: it was played as a sweep plays it; --out keeps them")
     if saved is not None:
         show_row("saved", saved)
-    if out is not None and played.images and str(played.outcome) in ("aborted", "failed"):
+    if out is not None and played.images and _lacks_images(played):
         show_row("the rest", f"can be collected with files.skip_existing = true and --out {out}")
+
+
+def _dose(played: Played) -> str:
+    """What crystals got; that there was none is no failure."""
+    if played.images and not played.exposed_s:
+        return "none: no crystal was in the beam"
+    return f"{played.exposed_s:,.3f} s in the beam, {played.photons:.3g} photons"
+
+
+def _lacks_images(played: Played) -> bool:
+    """It ended early, and before it had all images that were asked for."""
+    from fsmcollect.wedges import make_plan
+
+    planned = sum(make_plan(request).images for request in played.scenario.requests)
+    return str(played.outcome) in ("aborted", "failed") and played.images < planned
 
 
 def _verdict(played: Played, is_judged: bool) -> str:

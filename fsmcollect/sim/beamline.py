@@ -353,10 +353,12 @@ class SimulatedBeamline:
         checkers.add(photons)
         checkers.add(run)
 
-    def _aperture_frac(self, size_um: float | None) -> float:
-        """What an aperture of a size lets through; of the present one for None."""
+    def _aperture_frac(self, size_um: float | None) -> float | None:
+        """What an aperture of a size lets through; of the present one for None, and None between two."""
         if not self._has("aperture"):
             return 1.0
+        if size_um is None and self.aperture.size_um is None:
+            return None
         return self.aperture.through_frac if size_um is None else self.aperture.frac_through(size_um)
 
     # -- who sees and does what ---------------------------------------------------------------------------------------

@@ -23,6 +23,19 @@ from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, What
 WORKING = frozenset({S.MOUNTING, S.CENTRING, S.OSCILLATING})
 
 
+@attrs.frozen
+class _Entry:
+    """A deed or a happening, and what the scenario calls it."""
+
+    field: str
+    what: str
+    thing: Deed | Happening
+
+    def problem(self, allowed: str) -> Problem:
+        thing = self.thing
+        return Problem(field=self.field, value=f"{self.what} {thing.moment}", allowed=allowed, where=thing.where)
+
+
 @attrs.define(eq=False, repr=False)
 class Around:
     """Deeds and happenings of one run.
@@ -58,17 +71,17 @@ class Around:
     last_us: int = attrs.field(init=False, default=0)
     _refused: list[Problem] = attrs.field(init=False, factory=list[Problem])
     #: With the question whether its moment has come.
-    _planned: list[tuple[Deed | Happening, Callable[[], bool]]] = attrs.field(
-        init=False, factory=list[tuple[Deed | Happening, Callable[[], bool]]]
+    _planned: list[tuple[_Entry, Callable[[], bool]]] = attrs.field(
+        init=False, factory=list[tuple[_Entry, Callable[[], bool]]]
     )
 
     def begin(self) -> None:
         """Inside the simulation, before the first collection: everything has its moment from here on."""
-        for deed in self.scenario.operator:
-            self._planned.append((deed, self.moments.add(deed.moment, partial(self._do, deed))))
-        for happening in self.scenario.happenings:
-            let_happen = self.moments.add(happening.moment, partial(self._let_happen, happening))
-            self._planned.append((happening, let_happen))
+        for index, deed in enumerate(self.scenario.operator):
+            self._plan(_Entry(f"operator[{index}]", deed.does.value, deed), partial(self._do, deed))
+        for index, happening in enumerate(self.scenario.happenings):
+            entry = _Entry(f"happens[{index}]", happening.what.value, happening)
+            self._plan(entry, partial(self._let_happen, happening))
 
     def accept(self, outcome: Outcome) -> None:
         """The collection under way must not end better than this any more."""
@@ -77,22 +90,30 @@ class Around:
 
     def nobody_will_acknowledge(self) -> bool:
         """No acknowledgement is still to come."""
-        return all(done() for deed, done in self._planned if isinstance(deed, Deed) and deed.does is Does.ACKNOWLEDGE)
+        return all(is_done() for entry, is_done in self._planned if entry.what == Does.ACKNOWLEDGE.value)
 
     def never(self) -> Iterator[Problem]:
         """What was refused or found nothing to do, and what was planned for moments that did not come."""
         yield from self._refused
         ended_s = self.simulated.kernel.now_us / US_PER_S
-        for thing, is_done in self._planned:
+        for entry, is_done in self._planned:
             if not is_done():
-                name = f"operator.{thing.does.value}" if isinstance(thing, Deed) else f"happens.{thing.what.value}"
-                allowed = f"never came: the run ended after {ended_s:g} s"
-                yield Problem(field=name, value=str(thing.moment), allowed=allowed, where=thing.where)
+                yield entry.problem(f"never came: the run ended after {ended_s:g} s")
 
-    def _do(self, deed: Deed) -> None:
+    def _plan(self, entry: _Entry, carry_out: Callable[[], bool]) -> None:
+        """Have it carried out at its moment; what then finds nothing to do is kept."""
+
+        def now() -> None:
+            self.last_us = self.simulated.kernel.now_us
+            if not carry_out():
+                self._refused.append(entry.problem(f"found nothing to do in {self.state()}"))
+
+        self._planned.append((entry, self.moments.add(entry.thing.moment, now)))
+
+    def _do(self, deed: Deed) -> bool:
+        """Returns whether there was anything to do."""
         collection, person = self.current(), self.simulated.person
         self.simulated.trace.note("operator", deed.does.value)
-        self.last_us = self.simulated.kernel.now_us
         deeds: Mapping[Does, Callable[[], bool]] = {
             Does.ABORT: collection.abort,
             Does.HOLD: collection.hold,
@@ -103,20 +124,25 @@ class Around:
             Does.REJECT: lambda: person.say(False),
         }
         worked = collection.state in WORKING
-        if deeds[deed.does]():
-            if worked and deed.does in (Does.ABORT, Does.SKIP, Does.HOLD):
-                self.interrupts()
-            self.accept({Does.ABORT: Outcome.ABORTED, Does.SKIP: Outcome.SKIPPED}.get(deed.does, Outcome.DONE))
-            return
-        what = f"found nothing to do in {self.state()}"
-        self._refused.append(Problem(field=f"operator.{deed.does.value}", allowed=what, where=deed.where))
+        if not deeds[deed.does]():
+            return False
+        if worked and deed.does in (Does.ABORT, Does.SKIP, Does.HOLD):
+            self.interrupts()
+        self.accept({Does.ABORT: Outcome.ABORTED, Does.SKIP: Outcome.SKIPPED}.get(deed.does, Outcome.DONE))
+        return True
 
-    def _let_happen(self, happening: Happening) -> None:
+    def _let_happen(self, happening: Happening) -> bool:
+        """Returns whether it has changed anything."""
+        before = self._surroundings()
         ring, interlock = self.simulated.ring, self.simulated.interlock
-        self.last_us = self.simulated.kernel.now_us
         {
             What.BEAM_LOST: ring.lose_beam,
             What.BEAM_BACK: ring.restore_beam,
             What.HUTCH_OPENED: interlock.open_door,
             What.HUTCH_SEARCHED: interlock.search,
         }[happening.what]()
+        return self._surroundings() != before
+
+    def _surroundings(self) -> tuple[bool, bool]:
+        """Whether there is beam, and whether the hutch is searched."""
+        return self.simulated.ring.has_beam(), self.simulated.interlock.searched

@@ -51,6 +51,8 @@ Follower = Callable[[int, str, str], None]
 _WEDGE_ACTIVE = frozenset(state.name for state in WEDGE.active)
 _OVER = (S.IDLE, S.ABANDONED)
 _DECIDED = (S.CLOSING, S.FAULT, *_OVER)
+#: Whatever leads there, and before anything else is done there.
+_BEAM_OFF_FIRST = frozenset({S.CLOSING.name, S.HOLDING.name, S.HOLDING_FOR_BEAM.name})
 
 
 def beamline_of(scenario: Scenario, speed: float | None = None) -> SimulatedBeamline:
@@ -223,8 +225,10 @@ class _Player:
 
     def _never(self) -> Iterator[Problem]:
         """What the scenario plans and what has never come to pass."""
-        for fault in self.injector.never_struck:
-            yield Problem(field="faults", value=str(fault), allowed="never triggered", where=fault.where)
+        never_struck = list(map(id, self.injector.never_struck))
+        for index, fault in enumerate(self.scenario.faults):
+            if id(fault) in never_struck:
+                yield Problem(field=f"faults[{index}]", value=str(fault), allowed="never triggered", where=fault.where)
         strike = self.scenario.strike
         for key, at, seen, what in (
             ("cancel_at", strike.cancel_at, self.checkpoints.seen, "checkpoints"),
@@ -316,6 +320,8 @@ class _Player:
             self._wedge = event.dest if event.dest in _WEDGE_ACTIVE else ""
         elif event.machine == COLLECTION.name:
             self.visited.append(event.dest)
+            if event.dest in _BEAM_OFF_FIRST and event.source != event.dest:
+                self.beam_off.asked()
         for fault in self.injector.in_force():
             self.pairs.add((fault.effect.value, self._state()))
 

@@ -1,4 +1,4 @@
-"""The promise that whoever stops or holds a run, the beam goes off in that very instant."""
+"""The promise that whatever ends or holds an exposure, the beam goes off in that very instant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fsmcollect.sim.trace import Trace
 
 @attrs.define(eq=False)
 class BeamOffAtOnce:
-    """A stop or a hold that is accepted while the run works => the fast shutter is told to close in the same instant.
+    """A stop, a hold, a failure, the last image => the fast shutter is told to close in the same instant.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class BeamOffAtOnce:
         self.kernel.settled.append(self._settle)
 
     def asked(self) -> None:
-        """Somebody stops or holds the run, now."""
+        """Somebody stops or holds the run, or something ends or interrupts its exposing, now."""
         self._asked_us = self.kernel.now_us
 
     def _follow(self, t_us: int, source: str, text: str) -> None:
@@ -47,6 +47,6 @@ class BeamOffAtOnce:
         asked_us, self._asked_us = self._asked_us, None
         if self._told_us < asked_us and not self.is_excused():
             self.sentences.append(
-                f"at {asked_us / US_PER_S:.6f} s: the run was stopped or held, and the fast shutter was "
+                f"at {asked_us / US_PER_S:.6f} s: the run was stopped, held or over, and the fast shutter was "
                 "not told to close in the same instant"
             )

@@ -177,15 +177,22 @@ def test_what_is_not_met_is_said_with_its_place_and_ends_with_1(command: Command
 @pytest.mark.parametrize(
     "more, says",
     [
-        (STUCK.replace("call = 1", "call = 99"), "never triggered (mine.toml, line "),
+        (
+            STUCK.replace("call = 1", "call = 99"),
+            "faults[0] = detector.arm refuses (call 99, once): never triggered (mine.toml, line ",
+        ),
         (
             '[[operator]]\ndoes = "abort"\nat_s = 9999.0\n',
-            "operator.abort = at 9999 s: never came: the run ended after ",
+            "operator[0] = abort at 9999 s: never came: the run ended after ",
+        ),
+        (
+            '[[happens]]\nwhat = "beam back"\nat_s = 1.0\n',
+            "happens[0] = beam back at 1 s: found nothing to do in MOUNTING (mine.toml, line ",
         ),
         ("[strike]\ncancel_at = 100000\n", " checkpoints (mine.toml, line "),
         ("[strike]\nabort_at = 100000\n", " events (mine.toml, line "),
     ],
-    ids=["fault", "deed", "checkpoint", "event"],
+    ids=["fault", "deed", "happening", "checkpoint", "event"],
 )
 def test_what_never_came_to_pass_is_said_and_ends_with_2(command: Command, mine: Path, more: str, says: str) -> None:
     mine.write_text(SHORT + more, encoding="utf-8")
@@ -211,6 +218,24 @@ def test_a_run_that_is_not_safe_and_not_expected_to_be_ends_with_4(command: Comm
     ran = command("simulate", "open.toml", *NO_FILES)
     assert ran.code == 4, ran.err
     assert "outcome     aborted; the beamline could not be verified safe\n" in ran.out
+
+
+def test_a_run_without_a_crystal_has_no_dose_to_speak_of(command: Command, mine: Path) -> None:
+    lines = command("simulate", "mine.toml", *NO_FILES).out.splitlines()
+    assert {"images      2", "dose        none: no crystal was in the beam"} <= set(lines)
+    assert " s in the beam, " in command("simulate", "inverse_beam", *NO_FILES).out
+
+
+@pytest.mark.parametrize("event, is_partial", [("CLOSING", False), ("images_taken", True)])
+def test_the_rest_is_spoken_of_where_images_are_missing(
+    command: Command, mine: Path, event: str, is_partial: bool
+) -> None:
+    text = SHORT[: SHORT.index("[expect]")] + f'[[operator]]\ndoes = "abort"\nevent = "{event}"\n'
+    mine.write_text(text.replace("images = 2", "images = 4\nwedge_images = 2"), encoding="utf-8")
+    ran = command("simulate", "mine.toml", "--out", "out")
+    assert ran.code == 3, ran.err
+    assert ("\nimages      4\n" in ran.out) is not is_partial, ran.out
+    assert ("can be collected with files.skip_existing" in ran.out) is is_partial
 
 
 def test_one_that_a_sweep_stops_is_not_expected_to_end_as_undisturbed(command: Command, mine: Path) -> None:
@@ -244,7 +269,7 @@ def test_a_replayed_fault_ends_as_its_run_and_a_violation_ends_with_1(
     )
     ran = command("simulate", "short", *NO_FILES)
     assert (ran.code, "expected    no: 1 violated" in ran.out) == (1, True)
-    assert ran.err.splitlines()[-1] == "fsmcollect: violated at 3 s: it was dark"
+    assert ran.err.splitlines()[-1] == "fsmcollect: violated: at 3 s: it was dark"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

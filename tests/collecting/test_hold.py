@@ -432,6 +432,19 @@ def test_a_hutch_that_was_entered_during_a_hold_is_searched_before_it_goes_on() 
     assert len(play.of(WedgeStarted)) == 1
 
 
+def test_a_detector_cover_that_has_closed_during_a_hold_ends_the_run_before_anything_is_exposed() -> None:
+    play = Play(LONG_WEDGE)
+    play.enters("wedge.EXPOSING", play.collection.hold, after_us=2 * SECOND_US)
+
+    async def falls() -> bool:
+        return play.states[-1] != "OSCILLATING" or "HOLDING" in play.states
+
+    adapt(play.simulated, "detector_cover", is_closed=falls)
+    play.enters("HOLDING", play.collection.resume, after_us=5 * SECOND_US).run()
+    assert play.result.failures[0].startswith("exposing: detector_cover")
+    assert len(play.of(WedgeStarted)) == 1
+
+
 @pytest.mark.parametrize("why", ["a person", "the ring"])
 def test_after_a_hold_the_gains_are_adjusted_again(why: str) -> None:
     play = Play(LONG_WEDGE)

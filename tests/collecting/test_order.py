@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from fsmcollect.beamline import Range
+from fsmcollect.beamline import Location, Range
 from fsmcollect.errors import InvalidRequest
 from fsmcollect.events import (
     Event,
@@ -247,6 +248,24 @@ def test_two_collections_follow_each_other_on_one_beamline() -> None:
     second.run()
     second.check("done")
     assert second.events[0].t_us == 0
+
+
+def test_the_robot_finds_the_goniometer_where_samples_are_mounted() -> None:
+    """Wherever the sample before had to be moved: the next one must be where the camera looks."""
+    first = Play(INVERSE).run()
+    simulated = first.simulated
+    centred = simulated.kernel.run(simulated.goniometer.read_positions)
+    at_loading: list[Mapping[str, float]] = []
+
+    async def load(location: Location) -> None:
+        at_loading.append(await simulated.goniometer.read_positions())
+        await simulated.sample_changer.load(location)
+
+    adapt(simulated, "sample_changer", load=load)
+    Play(ask(sample={"location": "2:3"}), simulated).run().check("done")
+    mount = simulated.config.mount_positions
+    assert {axis: at_loading[0][axis] for axis in mount} == mount
+    assert {axis: centred[axis] for axis in mount} != mount, "the crystal before was centred elsewhere"
 
 
 def test_the_time_of_events_counts_from_the_runs_own_beginning_also_where_observers_are_shared() -> None:

@@ -84,11 +84,30 @@ def test_what_never_came_to_pass_is_told() -> None:
         operator=(Deed(does=Does.ABORT, moment=Moment(at_s=1e4)), Deed(does=Does.RESUME, moment=Moment(at_s=5.0))),
         happenings=(Happening(what=What.BEAM_LOST, moment=Moment(event="HOLDING")),),
     )
-    told = {problem.field: problem.allowed for problem in play(scenario).never}
-    assert "never triggered" in told["faults"]
-    assert "the run ended after" in told["operator.abort"]
-    assert told["operator.resume"] == "found nothing to do in MOUNTING"
-    assert "never came" in told["happens.beam lost"]
+    told = {problem.field: str(problem) for problem in play(scenario).never}
+    assert told["faults[0]"] == "faults[0] = fast_shutter.close refuses (call 9, once): never triggered"
+    assert told["operator[0]"].startswith("operator[0] = abort at 10000 s: never came: the run ended after ")
+    assert told["operator[1]"] == "operator[1] = resume at 5 s: found nothing to do in MOUNTING"
+    assert told["happens[0]"].startswith("happens[0] = beam lost at HOLDING: never came: the run ended after ")
+
+
+def test_of_several_faults_the_one_that_never_struck_is_named() -> None:
+    struck, other = (fault("fast_shutter", "close", Effect.DELAYED, call=call, delay_s=0.01) for call in (1, 99))
+    assert [problem.field for problem in play(short(faults=(struck, other, struck))).never] == ["faults[1]"]
+
+
+@pytest.mark.parametrize("what", [What.BEAM_BACK, What.HUTCH_SEARCHED])
+def test_what_happens_and_changes_nothing_is_told(what: What) -> None:
+    (told,) = play(short(happenings=(Happening(what=what, moment=Moment(at_s=5.0)),))).never
+    assert str(told) == f"happens[0] = {what.value} at 5 s: found nothing to do in MOUNTING"
+
+
+@pytest.mark.parametrize(
+    "ends, begins", [(What.BEAM_LOST, What.BEAM_BACK), (What.HUTCH_OPENED, What.HUTCH_SEARCHED)], ids=["beam", "hutch"]
+)
+def test_what_happens_a_second_time_is_told(ends: What, begins: What) -> None:
+    happenings = [Happening(what=what, moment=Moment(at_s=at_s)) for at_s, what in ((1, ends), (2, ends), (3, begins))]
+    assert [problem.field for problem in play(short(happenings=tuple(happenings))).never] == ["happens[1]"]
 
 
 # -- faults -----------------------------------------------------------------------------------------------------------
@@ -115,7 +134,7 @@ def test_an_ending_that_no_fault_declares_is_a_violation(monkeypatch: pytest.Mon
     monkeypatch.setattr(optics, "agree", lambda *_: None)  # believes what it is told
     scenario = attrs.evolve(library.read("attenuator_lies"), expect=NOTHING)
     played = play(scenario)
-    assert any("must end as failed" in told or "request says" in told for told in played.violations)
+    assert any('must end as "failed' in told or "request says" in told for told in played.violations)
 
 
 def test_pairs_of_effect_and_state_are_those_in_which_a_fault_was_in_force() -> None:

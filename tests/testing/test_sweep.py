@@ -232,14 +232,14 @@ def test_what_the_undisturbed_run_violates_is_said_first_and_not_again_for_each_
 def test_a_scenario_that_does_not_end_as_it_expects_is_told_first() -> None:
     def surprising(scenario: Scenario) -> Played:
         unmet = Problem(field="expect.outcome", value="failed", allowed="it was done")
-        never = Problem(field="operator.hold", allowed="never came")
+        never = Problem(field="operator[0]", value="hold at 9 s", allowed="never came")
         return attrs.evolve(well_behaved(scenario), unmet=(unmet,), never=(never,))
 
     report = swept(surprising, recording=surprising)
     assert [violation.what for violation in report.violations] == [
         "undisturbed, it does not end as expected: expect.outcome = failed: it was done"
     ]
-    assert report.never == ("operator.hold: never came",)
+    assert report.never == ("operator[0] = hold at 9 s: never came",)
 
 
 # -- report -----------------------------------------------------------------------------------------------------------
@@ -250,6 +250,14 @@ def test_two_violations_say_the_same_when_they_differ_in_times_and_numbers_only(
     first = Violation("a", "at 1 s: 2 lost", "MOUNTING")
     others = [Violation("b", "at 2 s: 3 lost", "MOUNTING"), Violation("c", "at 2 s: 3 lost", "CENTRING")]
     assert without_repetitions([first, *others]) == (attrs.evolve(first, times=2), others[1])
+
+
+def test_an_ending_is_the_same_whichever_faults_it_met() -> None:
+    first = Violation("a", "it ended as FAULT, and must end as done: ring drifts (call 1, once) in MOUNTING", "")
+    other = attrs.evolve(first, what=f"{first.what}; detector resets (call 1, once) in MOUNTING", state="MOUNTING")
+    worse = attrs.evolve(other, what=other.what.replace("as FAULT", "as failed"))
+    assert without_repetitions([first, other, worse]) == (attrs.evolve(first, times=2), worse)
+    assert gist("it ended as FAULT") == "it ended as FAULT"
 
 
 def test_coverage_is_of_the_tables() -> None:

@@ -148,16 +148,17 @@ class PhotonsAsAsked:
     transmission_frac : callable
         Of the absorbers, now.
     aperture_frac : callable
-        Fraction that an aperture of a size lets through, of the present one for None.
+        Fraction that an aperture of a size lets through, of the present one for None; None between two: then nobody has
+        said how much it shall be.
     """
 
     kinds: ClassVar[tuple[type[Event], ...]] = (RunStarted,)
 
     transmission_frac: Callable[[], float]
-    aperture_frac: Callable[[float | None], float]
+    aperture_frac: Callable[[float | None], float | None]
     say: Callable[[str], None]
     _asked_frac: float | None = attrs.field(init=False, default=None)
-    _aperture_frac: float = attrs.field(init=False, default=1.0)
+    _aperture_frac: float | None = attrs.field(init=False, default=1.0)
 
     def hear(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -167,7 +168,7 @@ class PhotonsAsAsked:
             self._aperture_frac = self.aperture_frac(beam.get("aperture_um"))
 
     def judge(self, opening: Opening) -> None:
-        if self._asked_frac is None or opening.unattenuated_photons <= 0.0:
+        if self._asked_frac is None or self._aperture_frac is None or opening.unattenuated_photons <= 0.0:
             return
         through_frac = opening.photons / opening.unattenuated_photons
         asked_frac = self._asked_frac * self._aperture_frac

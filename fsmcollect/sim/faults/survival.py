@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -57,7 +57,8 @@ class Declared:
     why : str
         For people.
     excuses : frozenset of str
-        Rules of `sim.checkers` that the fault itself breaks, whatever the sequencer does, until it is noticed.
+        Rules of `sim.checkers` that the fault itself breaks, whatever the sequencer does. The whole run long: what a
+        row excuses must be what only its own fault can do in its states.
     """
 
     commands: str = "*"
@@ -93,6 +94,8 @@ _E = Effect
 _DONE, _FAILED, _FAULT = frozenset({Ending.DONE}), frozenset({Ending.FAILED}), frozenset({Ending.FAULT})
 #: States in which `safing` commands devices and reads them back.
 _SAFING = frozenset({"MOUNTING", "HOLDING", "HOLDING_FOR_BEAM", "CLOSING", "FAULT"})
+#: In these a device that forgets what it was told has been told something.
+_EXPOSING = frozenset({"wedge.ARMING", "wedge.RUNNING_UP", "wedge.EXPOSING", "wedge.DRAINING"})
 _STOPS = (
     "fast_shutter.close safety_shutter.close goniometer.stop detector.disarm detector_stage.stop monochromator.stop "
     "sample_changer.stop detector_cover.close backlight.move_out diodes.set_gains"
@@ -104,8 +107,6 @@ _NO_IMAGES = frozenset({"BeamOnlyOnArmedDetector", "NoTriggerLost", "LightOnlyIn
 _OMEGA_OFF = frozenset({"BeamOnlyInSweep"})
 _OTHER_DOSE = frozenset({"PhotonsAsAsked"})
 _LYING = _LIES | {_E.WRONG_READ_BACK}
-#: What one device can break that lies twice: about what it has done, and about how it stands. Nobody can know.
-TWO_LIES = _NO_IMAGES | _OMEGA_OFF | {"FramesAreTrue"}
 _STUCK_OPEN = frozenset(
     {"BeamOnlyOnArmedDetector", "BeamOnlyInSweep", "LightOnlyInFrames", "LightAsPlanned", "NoExposureInOpenHutch"}
 )
@@ -114,6 +115,12 @@ _OPEN_FOR_LONGER = frozenset({"DoseOfRun", "NoExposureInOpenHutch"})
 #: With neither shutter, the beam is on until somebody has come; what protects the detector moves all the same.
 NO_SHUTTER = frozenset({"NothingInTheBeam", "DoseOfRun", "HutchSearched"})
 _DARK = frozenset({"FramesAreTrue", "DoseOfRun"})
+#: What each device can break that lies twice: about what it has done, and about how it stands. Nobody can know.
+TWO_LIES: Mapping[str, frozenset[str]] = {
+    "detector": _NO_IMAGES,
+    "goniometer": _OMEGA_OFF | {"FramesAreTrue"},
+    "fast_shutter": _STUCK_OPEN | _DARK,
+}
 #: What must hold of a device when all is over, unless the run has ended in FAULT and says that this step failed.
 _AT_REST = {
     "FastShutterClosed": _Rest("fast_shutter", "fast shutter closed"),
@@ -181,6 +188,15 @@ DECLARED: tuple[Declared, ...] = (
         endings=_DONE,
         why="a safing step that fails is done again, after half of its 2 s; until then the beam gets past it",
         excuses=_OPEN_FOR_LONGER,
+    ),
+    Declared(
+        commands="safety_shutter.close",
+        effects=frozenset({_E.STOPS_HALF_WAY}),
+        states=_SAFING,
+        for_ever=False,
+        endings=_DONE,
+        why="a safing step that fails is done again; until then it does not drop when the hutch is opened either",
+        excuses=frozenset({"HutchSearched"}),
     ),
     Declared(
         commands=f"{_STOPS} {_READ_BACKS}",
@@ -345,6 +361,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         commands="detector",
         effects=frozenset({_E.RESETS}),
+        states=_EXPOSING,
         for_ever=False,
         endings=_DONE | _FAILED,
         why="images that are missing are missed; those of the sweep under way are lost",
@@ -353,6 +370,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         commands="detector",
         effects=frozenset({_E.RESETS}),
+        for_ever=True,
         endings=_FAULT,
         why="it answers nothing any more",
         excuses=_NO_IMAGES,
@@ -360,6 +378,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         commands="goniometer",
         effects=frozenset({_E.RESETS}),
+        states=_EXPOSING,
         for_ever=False,
         endings=_DONE | _FAILED,
         why="a sweep whose gate is gone is seen at once",
@@ -451,9 +470,11 @@ def is_excused(rule: str, struck: Iterable[Struck], unverified: Sequence[str] = 
     if rule in _AT_REST:
         step = _AT_REST[rule]
         return step.role in lie_twice or any(failure.startswith(step.name) for failure in unverified)
-    if lie_twice and rule in TWO_LIES:
+    if any(rule in TWO_LIES.get(device, ()) for device in lie_twice):
         return True
-    if rule in NO_SHUTTER and {"fast_shutter", "safety_shutter"} <= {f.device for f in faults if f.lasts_s != ONCE_S}:
+    if rule in NO_SHUTTER and {"fast_shutter", "safety_shutter"} <= {
+        fault.device for fault in faults if fault.lasts_s != ONCE_S and fault.command in ("", "close")
+    }:
         return True
     return any(rule in declared(fault, state).excuses for fault, state in faults.items())
 
@@ -462,18 +483,30 @@ def judge(struck: Sequence[Struck], ending: Ending, *, stopped: bool) -> str:
     """A sentence where a run that met these faults must not end so; empty where it may.
 
     Several faults may end as any of them may, or better: one can keep another from mattering. So may a run that was
-    stopped. Several of ONE device may add up (two delays to a time limit, a refusal and its repetition): any ending.
+    stopped. Several of ONE device may add up: two delays to a time limit, which is one ending worse than the worst of
+    them; what spoils a safing step and its repetition to FAULT.
     """
     firsts = {hit.fault: hit for hit in reversed(struck)}
     rows = [declared(hit.fault, hit.state) for hit in firsts.values()]
     allowed = frozenset[Ending]().union(*(row.endings for row in rows)) if rows else _DONE
     devices = [fault.device for fault in firsts]
     if len(set(devices)) < len(devices):
-        allowed = frozenset(Ending)
+        allowed |= {Ending.FAULT if _meet_in_one_step(firsts) else Ending(min(max(allowed) + 1, Ending.FAULT))}
     if len(rows) != 1 or stopped:
         allowed = frozenset(end for end in Ending if end <= max(allowed))
     if ending in allowed or (stopped and not rows):
         return ""
     met = "; ".join(f"{hit.fault} in {hit.state}" for hit in firsts.values()) or "no fault"
-    may = " or ".join(ENDINGS[end] for end in sorted(allowed))
-    return f"it ended as {ENDINGS[ending]}, and must end as {may}: {met}"
+    may = " or ".join(f'"{ENDINGS[end]}"' for end in sorted(allowed))
+    return f'it ended as "{ENDINGS[ending]}", and must end as {may}: {met}'
+
+
+def _meet_in_one_step(faults: Iterable[Fault]) -> bool:
+    """Two of them can spoil the same device's command or read-back in making safe."""
+    patterns = f"{_STOPS} {_READ_BACKS}".split()
+    spoilt = [
+        fault.device
+        for fault in faults
+        if not fault.command or any(fnmatch.fnmatchcase(f"{fault.device}.{fault.command}", name) for name in patterns)
+    ]
+    return len(set(spoilt)) < len(spoilt)

@@ -13,9 +13,10 @@ from fsmcollect import limits
 from fsmcollect.errors import InvalidRequest
 from fsmcollect.machines.collection import COLLECTION, State
 from fsmcollect.machines.table import Outcome
+from fsmcollect.sim.faults.values import Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.scenario.surroundings import built
-from fsmcollect.sim.scenario.tables import Report
+from fsmcollect.sim.scenario.tables import ADDED, Report
 from fsmcollect.sim.scenario.values import Does, Scenario, What
 from fsmcollect.wedges import Plan, make_plan
 
@@ -47,11 +48,15 @@ def judge(scenario: Scenario, names: Sequence[str], report: Report) -> None:
     names : sequence of str
         What each request is called: ``request``, or ``requests[0]`` and so on.
     """
-    for field, value, allowed in (*_who_is_there(scenario), *_what_the_beamline_can(scenario, names)):
+    for field, value, allowed in (
+        *_who_is_there(scenario),
+        *_said_twice(scenario),
+        *_what_the_beamline_can(scenario, names),
+    ):
         report.refuse(field, allowed, value)
     if not report.problems:
         plans = [make_plan(request) for request in scenario.requests]
-        for look in (_held_for_ever(scenario), _ending(scenario), _images(scenario, plans), _visits(scenario)):
+        for look in (_held_for_ever(scenario), _ending(scenario, plans), _images(scenario, plans), _visits(scenario)):
             for field, value, allowed in look:
                 report.refuse(field, allowed, value)
 
@@ -76,6 +81,21 @@ def _who_is_there(scenario: Scenario) -> Iterator[_Refusal]:
             yield f"happens[{index}].what", f'"{happening.what.value}"', allowed
     if scenario.answers and "person" in without:
         yield "person", "", "nobody is asked: beamline.without names person"
+
+
+def _said_twice(scenario: Scenario) -> Iterator[_Refusal]:
+    """The same fault once more; a sweep may well add what the scenario has, and its replay must be played."""
+    if any(map(_is_written, scenario.strike.places.values())):
+        return
+    firsts: dict[Fault, int] = {}
+    for index, fault in enumerate(scenario.faults):
+        if _is_written(fault.where) and (first := firsts.setdefault(fault, index)) != index:
+            yield f"faults[{index}]", "", f"is the same as faults[{first}]"
+
+
+def _is_written(where: str) -> bool:
+    """It stands in the scenario itself, and was not added to it."""
+    return not where.startswith(ADDED)
 
 
 def _what_the_beamline_can(scenario: Scenario, names: Sequence[str]) -> Iterator[_Refusal]:
@@ -116,7 +136,7 @@ def _is_before(one: Moment, other: Moment) -> bool:
     return one.at_s is not None and other.at_s is not None and one.at_s <= other.at_s
 
 
-def _ending(scenario: Scenario) -> Iterator[_Refusal]:
+def _ending(scenario: Scenario, plans: Sequence[Plan]) -> Iterator[_Refusal]:
     expect, deeds = scenario.expect, [deed.does for deed in scenario.operator]
     outcome, value = expect.outcome, f'"{expect.outcome}"'
     if expect.ends_in == _FAULT and outcome in (_DONE, _SKIPPED):
@@ -124,8 +144,9 @@ def _ending(scenario: Scenario) -> Iterator[_Refusal]:
     if expect.failure is not None and outcome == _DONE:
         yield "expect.failure", f'"{expect.failure}"', f"contradicts outcome = {value}: nothing went wrong then"
     if outcome == _DONE:
+        least_s = _least_s(scenario, plans)
         for index, deed in enumerate(scenario.operator):
-            if deed.does is Does.ABORT and _is_sure_to_come(deed.moment):
+            if deed.does is Does.ABORT and _is_sure_to_come(deed.moment, least_s):
                 yield f"operator[{index}].does", '"abort"', f"contradicts expect.outcome = {value}"
     if outcome == _ABORTED and Does.ABORT not in deeds and not _is_struck(scenario):
         yield "expect.outcome", value, "nobody aborts: give an [[operator]] who does, or another outcome"
@@ -137,8 +158,18 @@ def _ending(scenario: Scenario) -> Iterator[_Refusal]:
         yield field, f'"{_FAULT}"', "nothing fails: give [[faults]], or settings of a device that make it too slow"
 
 
-def _is_sure_to_come(moment: Moment) -> bool:
-    """Before the end of a collection that ends as done."""
+def _least_s(scenario: Scenario, plans: Sequence[Plan]) -> float:
+    """Surely a run that ends as done is not shorter: it exposes every image that is neither there nor skipped."""
+    if any(deed.does is Does.SKIP for deed in scenario.operator):
+        return 0.0
+    exposed = zip(scenario.requests, plans, strict=True)
+    return sum(plan.images * plan.exposure_s for request, plan in exposed if not request.files.skip_existing)
+
+
+def _is_sure_to_come(moment: Moment, least_s: float) -> bool:
+    """Before the end of a collection that ends as done, which takes `least_s` or longer."""
+    if moment.at_s is not None:
+        return moment.at_s < least_s
     return moment.event in _ON_THE_WAY and moment.count == 1 and moment.after_s == 0.0
 
 

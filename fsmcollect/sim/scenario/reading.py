@@ -18,11 +18,9 @@ from fsmcollect.request.fields import integer, is_list, is_table, printable
 from fsmcollect.request.reading import from_dict
 from fsmcollect.sim.scenario import entries, surroundings
 from fsmcollect.sim.scenario.judging import judge
-from fsmcollect.sim.scenario.tables import Report, Table, sentence
+from fsmcollect.sim.scenario.tables import ADDED, Report, Table, sentence
 from fsmcollect.sim.scenario.values import Scenario
 
-#: What an addition is called where it is refused: the option that it was given with.
-ADDED = "--with"
 _KEYS = (
     *("summary", "seed", "request", "requests", "beamline", "person"),
     *("faults", "operator", "happens", "strike", "expect"),

@@ -19,6 +19,8 @@ from fsmcollect.request.fields import Outlandish, is_list, is_table, number, pri
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 
+#: What an addition is called where it is refused: the option that it was given with.
+ADDED = "--with"
 #: Longest time in a scenario. Assumed: no run is planned for longer.
 WEEK_S = 604_800
 #: Most that is counted. Assumed: more calls or events than any run makes.
@@ -134,9 +136,9 @@ class Table:
 # ---------------------------------------------------------------------------------------------------------------------
 
 #: A time of the run, or a length of time.
-time_s = number(low=0, high=WEEK_S, unit="s (assumed limit: a week)")
+time_s = number(low=0, high=WEEK_S, unit="s")
 #: A length of time that is not nothing.
-length_s = number(above=0, high=WEEK_S, unit="s (assumed limit: a week)")
+length_s = number(above=0, high=WEEK_S, unit="s")
 
 
 def meant(word: str, known: Iterable[str]) -> str:

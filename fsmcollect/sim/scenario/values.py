@@ -54,7 +54,7 @@ class What(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Happening:
-    """Something that happens at a moment, to the ring or the interlock."""
+    """Something that happens at a moment, to the ring or the interlock. One that changes nothing is reported."""
 
     what: What
     moment: Moment

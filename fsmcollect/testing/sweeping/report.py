@@ -17,6 +17,8 @@ from fsmcollect.sim.faults.values import Effect
 #: (machine, source, event) of a row that has fired.
 RowName = tuple[str, str, str]
 _WHEN = re.compile(r"^at \d+(\.\d+)? s: ")
+#: How a sentence on a run's ending begins; the faults that it met follow its last colon.
+_ENDED = "it ended as "
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -129,8 +131,11 @@ class Report:
 
 
 def gist(what: str) -> str:
-    """A violation without its time and numbers: two that differ in nothing else say the same."""
-    return _NUMBER.sub("#", _WHEN.sub("", what))
+    """A violation without its time, its numbers and the faults of an ending: two that differ in these say the same."""
+    said = _WHEN.sub("", what)
+    if said.startswith(_ENDED):
+        said = said.rpartition(": ")[0] or said
+    return _NUMBER.sub("#", said)
 
 
 def without_repetitions(violations: Iterable[Violation]) -> tuple[Violation, ...]:

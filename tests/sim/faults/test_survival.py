@@ -123,7 +123,7 @@ def test_a_fault_must_end_as_declared_and_one_that_lasts_a_while_in_between(
 
 def test_a_run_without_a_fault_is_done_unless_somebody_stopped_it() -> None:
     assert judge([], Ending.DONE, stopped=False) == ""
-    assert "must end as done" in judge([], Ending.FAILED, stopped=False)
+    assert 'must end as "done' in judge([], Ending.FAILED, stopped=False)
     assert judge([], Ending.FAILED, stopped=True) == ""
 
 

@@ -113,7 +113,11 @@ REFUSED = {
     "a call of number 0": (REQUEST + FAULT + "call = 0\n", "faults[0].call = 0: must be 1 to 10,000,000"),
     "a negative time": (
         REQUEST + FAULT + "at_s = -1\n",
-        "faults[0].at_s = -1: must be 0 to 604,800 s (assumed limit: a week) (s.toml, line 27)",
+        "faults[0].at_s = -1: must be 0 to 604,800 s (s.toml, line 27)",
+    ),
+    "a length of no time": (
+        REQUEST + FAULT + "call = 1\nlasts_s = 0\n",
+        "faults[0].lasts_s = 0: must be greater than 0 s and at most 604,800 s (s.toml, line 28)",
     ),
     "a time beyond a week": (REQUEST + FAULT + "at_s = 1e6\n", "faults[0].at_s = 1E+6: must be 0 to 604,800 s"),
     "a time that is no number": (REQUEST + FAULT + "at_s = nan\n", "faults[0].at_s = NaN: must be a finite number"),
@@ -253,6 +257,14 @@ REFUSED = {
         REQUEST + '[[operator]]\ndoes = "abort"\nevent = "run_started"\n[expect]\noutcome = "done"\n',
         'operator[0].does = "abort": contradicts expect.outcome = "done" (s.toml, line 24)',
     ),
+    "a success that is aborted before it has exposed all": (
+        REQUEST + '[[operator]]\ndoes = "abort"\nat_s = 0.999\n[expect]\noutcome = "done"\n',
+        'operator[0].does = "abort": contradicts expect.outcome = "done" (s.toml, line 24)',
+    ),
+    "the same fault twice": (
+        REQUEST + FAULT + "call = 1\n" + FAULT + "call = 2\n" + FAULT + "call = 1\n",
+        "faults[2]: is the same as faults[0] (s.toml, line 33)",
+    ),
     "an abort of nobody": (
         REQUEST + '[expect]\noutcome = "aborted"\n',
         (
@@ -342,7 +354,38 @@ def test_the_third_fault_is_told_at_its_own_line() -> None:
         '[expect]\nvisits = ["OSCILLATING", "HOLDING_FOR_BEAM", "OSCILLATING"]\n' + LOST,
         '[[operator]]\ndoes = "acknowledge"\nevent = "FAULT"\n',
         '[[operator]]\ndoes = "abort"\nevent = "run_ended"\n[expect]\noutcome = "done"\n',
+        '[[operator]]\ndoes = "abort"\nat_s = 1.0\n[expect]\noutcome = "done"\n',
+        f"{FAULT}call = 1\n{FAULT}call = 1\n[strike]\nschedule = 3\n",
     ],
 )
 def test_what_may_well_be_is_not_refused(text: str) -> None:
     parse_scenario(REQUEST + text)
+
+
+ABORTED = '[[operator]]\ndoes = "abort"\nat_s = 0.5\n[expect]\noutcome = "done"\n'
+
+
+def test_an_abort_within_images_that_may_be_there_already_is_not_refused() -> None:
+    parse_scenario(REQUEST.replace('prefix = "p"', 'prefix = "p"\nskip_existing = true') + ABORTED)
+
+
+def test_an_abort_of_a_list_of_which_one_may_be_skipped_is_not_refused() -> None:
+    one = REQUEST.replace('summary = "A scenario."\n', "").replace("[request]", "").replace("[request.", "[requests.")
+    other = one.replace("1:5", "1:6").replace('prefix = "p"', 'prefix = "q"')
+    two = f"[[requests]]\n{one}[[requests]]\n{other}"
+    assert refusals(ABORTED.replace("0.5", "1.5"), request=two) == [
+        'operator[0].does = "abort": contradicts expect.outcome = "done" (s.toml, line 46)'
+    ]
+    parse_scenario(two + '[[operator]]\ndoes = "skip"\nevent = "MOUNTING"\n' + ABORTED.replace("0.5", "1.5"))
+
+
+TWICE = "faults = [{device = 'fast_shutter', command = 'close', effect = 'hangs', call = 1}]"
+
+
+def test_a_fault_that_is_added_may_be_in_the_scenario_already() -> None:
+    """As a sweep adds it: its replay is not refused."""
+    assert len(parse_scenario(f"{REQUEST}{FAULT}call = 1\n", additions=[TWICE, TWICE]).faults) == 3
+    strike = "strike = {schedule = 3}"
+    assert refusals(f"{FAULT}call = 1\n" * 2, [TWICE, strike]) == [
+        "faults[1]: is the same as faults[0] (s.toml, line 28)"
+    ]

@@ -115,7 +115,7 @@ parts = {
     "seed": st.integers(-(2**63), 2**63 - 1),
     "beamline": setups(),
     "answers": st.dictionaries(st.sampled_from(Question), answers()),
-    "faults": st.lists(faults(), max_size=3).map(tuple),
+    "faults": st.lists(faults(), max_size=3, unique=True).map(tuple),
     "operator": st.lists(deeds, max_size=3).map(tuple),
     "happenings": st.lists(st.builds(Happening, what=st.sampled_from(What), moment=moments), max_size=3).map(tuple),
     "strike": strikes,
