@@ -36,6 +36,7 @@ from fsmcollect.sim.trace import Line
 from fsmcollect.simulate import verdict
 from fsmcollect.simulate.around import WORKING, Around
 from fsmcollect.simulate.collecting import Rehearsal, Simulation
+from fsmcollect.simulate.filed import FilesMatchEvents
 from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.promptness import BeamOffAtOnce
 from fsmcollect.simulate.schedules import repeatable_schedule
@@ -120,6 +121,7 @@ class _Player:
     beam_off: BeamOffAtOnce = attrs.field(init=False)
     run_rules: RunRules = attrs.field(init=False)
     checkpoints: Checkpoints = attrs.field(init=False)
+    filed: FilesMatchEvents | None = attrs.field(init=False, default=None)
     scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     rows: set[tuple[str, str, str]] = attrs.field(init=False, factory=set[tuple[str, str, str]])
     pairs: set[tuple[str, str]] = attrs.field(init=False, factory=set[tuple[str, str]])
@@ -137,6 +139,8 @@ class _Player:
         scenario, simulated = self.scenario, self.simulated
         self.run_rules = RunRules()
         self.moments = Moments(simulated.kernel)
+        if self.directory is not None:
+            self.filed = FilesMatchEvents(self.directory, lambda: self.rehearsal.current)
         self.checkpoints = Checkpoints(
             self._cancel, at=scenario.strike.cancel_at, state=self._state if self.count_checkpoints else None
         )
@@ -151,7 +155,7 @@ class _Player:
             requests=scenario.requests,
             simulated=simulated,
             directory=self.directory,
-            listeners=[self._hear, *self.listeners],
+            listeners=[self._hear, *([] if self.filed is None else [self.filed.hear]), *self.listeners],
             before=lambda _: self._begin(),
             collect=self._collect,
             gives_up_in_fault=self.around.nobody_will_acknowledge,
@@ -165,6 +169,8 @@ class _Player:
         simulation = self._run(heed_signals)
         if self.directory is not None and (left := _open_files() - files_before) > 0:
             self.violations.append(f"when all was over, {left} files were left open")
+        if self.filed is not None:
+            self.violations.extend(self.filed.differences(self.rehearsal.results))
         self._judge(simulation)
         expect = self.scenario.expect
         return Played(

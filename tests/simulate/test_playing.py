@@ -11,12 +11,13 @@ import trio
 
 from fsmcollect import safing
 from fsmcollect.collecting.collection import Collection
-from fsmcollect.events import Event, Moved
+from fsmcollect.events import Event, Moved, RunEnded
 from fsmcollect.machines.table import Outcome
 from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Deed, Does, Expectation, Happening, Scenario, Strike, What
+from fsmcollect.simulate.filed import FilesMatchEvents
 from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import LIVENESS_S, play
 from fsmcollect.simulate.schedules import repeatable_schedule
@@ -293,3 +294,24 @@ def test_a_beam_that_does_not_go_off_at_once_is_one(monkeypatch: pytest.MonkeyPa
     assert play(struck).violations == (), "the safing step is as prompt where nothing is slow to let go"
     monkeypatch.setattr(safing, "_fast_shutter", lambda beamline: iter(()))
     assert "not told to close in the same instant" in " ".join(play(struck).violations)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_was_told_and_is_not_on_disk_is_a_violation(tmp_path: Path) -> None:
+    def lose_it(event: Event) -> None:
+        if isinstance(event, RunEnded):
+            next(tmp_path.rglob("*_data_000001.h5")).unlink()
+
+    played = play(short(), directory=tmp_path, listeners=[lose_it])
+    assert played.violations == ("2 images of short_1 were told as taken and are not on disk, first 1",)
+
+
+def test_an_image_on_disk_that_nobody_was_told_of_is_a_violation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FilesMatchEvents, "hear", lambda *_: None)
+    assert play(short(), directory=tmp_path).violations == (
+        "2 images of short_1 are on disk and were never told, first 1",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import attrs
@@ -13,8 +14,10 @@ import pytest
 from fsmcollect.collecting.collection import Collection
 from fsmcollect.sim.scenario import library, reading, writing
 from fsmcollect.sim.scenario.values import Expectation, Scenario, Strike
+from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import play
 from fsmcollect.testing import Report, sweep
+from fsmcollect.testing.sweeping.engine import Sweep
 from fsmcollect.testing.sweeping.points import Kind, Point, Wanted, every_point, struck
 from fsmcollect.testing.sweeping.replaying import replay
 
@@ -138,3 +141,22 @@ def test_every_bundled_scenario_is_safe_wherever_it_is_struck(name: str) -> None
     report = sweep(name, pairs=300, schedules=2, limit=300)
     assert report.violations == ()
     assert report.never == ()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["operator_holds_and_resumes", "shuttered_passes_with_a_lost_beam"])
+def test_struck_anywhere_the_files_are_what_was_told(name: str) -> None:
+    """Sweeps keep no files: here each point does, and is looked at as a reader would."""
+
+    def with_files(scenario: Scenario) -> Played:
+        with tempfile.TemporaryDirectory() as directory:
+            return play(scenario, directory=Path(directory))
+
+    report = Sweep(
+        scenario=library.read(name),
+        wanted=Wanted(cancel=True, limit=60),
+        player=with_files,
+        recording_player=lambda scenario: play(scenario, record_calls=True),
+    ).run()
+    assert report.violations == ()
+    assert report.abort_points == report.fault_points == 60

@@ -303,8 +303,8 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         commands="goniometer.finish_sweep",
         effects=frozenset({_E.NO_ACTION}),
-        endings=_DONE,
-        why="the images themselves tell when the sweep is over",
+        endings=_DONE | _FAILED,
+        why="the images tell when the sweep is over; in shuttered mode the next is refused while omega still turns",
     ),
     Declared(
         commands="goniometer.finish_sweep",
