@@ -353,3 +353,23 @@ def test_a_subscription_ends_with_the_run(abort: bool) -> None:
     play.simulated.kernel.run(both)
     assert isinstance(heard[-1], RunEnded)
     assert heard == play.events
+
+
+@pytest.mark.parametrize(
+    "role, method, answer, safe",
+    [
+        ("interlock", "is_searched", "no", True),
+        ("person", "ask", "perhaps", True),
+        ("backlight", "is_in", None, False),
+        ("detector_cover", "is_closed", "half", False),
+    ],
+)
+def test_an_answer_that_is_not_a_plain_yes_or_no_is_none(role: str, method: str, answer: object, safe: bool) -> None:
+    async def say(*_: object) -> object:
+        return answer
+
+    play = Play(ask(centring={"validate": True}))
+    adapt(play.simulated, role, **{method: say})
+    play.enters("FAULT", play.scope.cancel).run()
+    assert (play.outcome, play.result.safe) == ("failed", safe)
+    assert not play.of(WedgeStarted)
