@@ -62,6 +62,8 @@ class Driver(Generic[S, E]):
     _alarm: trio.Event = attrs.field(init=False, factory=trio.Event)
     #: What to raise once the machine has ended: a bug, or the cancellation that came from outside.
     _leaving: BaseException | None = attrs.field(init=False, default=None)
+    #: The beam-off command has shown a bug, and the run has not yet taken notice.
+    _beam_off_crashed: bool = attrs.field(init=False, default=False)
     #: The cancellation from outside has interrupted an activity.
     _is_cancelled: bool = attrs.field(init=False, default=False)
 
@@ -159,7 +161,7 @@ class Driver(Generic[S, E]):
             except BaseException as error:
                 self._interrupted_by(error)
             self._unwound.set()
-            event = self._pick(self._returned)
+            event = self._or_crashed(self._pick(self._returned))
             if event is not None:
                 self.engine.fire(event)
 
@@ -169,16 +171,20 @@ class Driver(Generic[S, E]):
         The event that the last activity returned is left to the caller, for the request may beat it.
         """
         table = self.engine.table
-        while not self._pending:
+        while not self._is_interrupted():
             state = self.engine.current
             await (self._perform_shielded(state) if state is table.safety else self._perform(state))
             if state is not table.safety and not self._pending and self._is_beaten():
                 await trio.lowlevel.checkpoint()  # raises: what the activity returned is beaten by it
-            if self._pending or (event := self._returned) is None:
+            if self._is_interrupted() or (event := self._returned) is None:
                 return
             self._returned = None
             if self.engine.fire(event) in table.final:
                 return
+
+    def _is_interrupted(self) -> bool:
+        """By a request, or by a bug in turning the beam off: no other activity may begin before that is answered."""
+        return bool(self._pending) or self._beam_off_crashed
 
     def _is_beaten(self) -> bool:
         """What the activity has returned, by a cancellation for which it had no checkpoint any more."""
@@ -231,6 +237,14 @@ class Driver(Generic[S, E]):
         asked = min(legal, key=lambda event: urgency.index(event) if event in urgency else len(urgency))
         cancelled = self.engine.table.cancelled
         return cancelled if returned is cancelled and self._is_worse(cancelled, asked) else asked
+
+    def _or_crashed(self, event: E | None) -> E | None:
+        """In place of `event`, the end of a run whose beam-off command has shown a bug."""
+        crashed, has_crashed = self.engine.table.crashed, self._beam_off_crashed
+        self._beam_off_crashed = False
+        if not has_crashed or self.engine.answers(crashed) is None:
+            return event
+        return crashed if event is None or self._is_worse(crashed, event) else event
 
     def _is_worse(self, event: E, other: E) -> bool:
         """Whether the run's outcome would be worse by `event` than by `other`, now."""
@@ -288,6 +302,10 @@ class Driver(Generic[S, E]):
                         pass  # the safety state repeats it, and verifies
         except Exception as error:
             self._leave_with(error)
+            # Making safe verifies the shutter, whatever its adapter raises; elsewhere the run does not go on.
+            if self._scope is not None and self.engine.current is not self.engine.table.safety:
+                self._beam_off_crashed = True
+                self._scope.cancel()
         finally:
             self._beam_off_scope = None
 

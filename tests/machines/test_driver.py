@@ -437,6 +437,21 @@ def test_a_bug_in_the_beam_off_command_is_raised_after_the_way_out() -> None:
     assert world.outcome is Outcome.ABORTED
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "when the hold has begun"])
+def test_a_bug_in_the_beam_off_command_of_a_hold_ends_the_run_as_any_bug_does(late: bool) -> None:
+    async def beam_off() -> None:
+        if late:
+            await trio.sleep(0.5)
+        raise Bug("beam off")
+
+    world = world_with_beam()
+    world.driver.beam_off = beam_off
+    with pytest.raises(Bug, match="beam off"):
+        world.run(world.asks(2.5, E.HOLD), world.asks(20, E.RESUME))
+    assert world.trace[-2][1] == "CRASHED>CLOSING"
+    assert world.outcome is Outcome.FAILED
+
+
 def test_a_beam_off_command_that_never_answers_is_not_waited_for_once_the_beamline_is_safe() -> None:
     world = world_with_beam()
     world.driver.beam_off = waits
