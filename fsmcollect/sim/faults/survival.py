@@ -432,6 +432,13 @@ DECLARED: tuple[Declared, ...] = (
         why="too warm for the beamline's limit, nothing more is exposed; without a limit it is only written down",
     ),
     Declared(
+        commands="detector_stage",
+        effects=frozenset({_E.DRIFTS}),
+        endings=_DONE | _FAILED,
+        why="a robot whose room it comes into refuses to go on; elsewhere the files say what was read back",
+        excuses=frozenset({"RobotHasRoom"}),
+    ),
+    Declared(
         effects=frozenset({_E.DRIFTS}),
         endings=_DONE,
         why="the files say what was read back at the first image",

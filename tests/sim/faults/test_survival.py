@@ -19,7 +19,10 @@ from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import play
 
 #: Between them they call every command that a collection uses, in every state.
-SCENARIOS = ("short", "everything_asked_for", "operator_holds_and_resumes", "beam_lost_while_held", "mounted_by_hand")
+SCENARIOS = (
+    *("short", "everything_asked_for", "operator_holds_and_resumes", "beam_lost_while_held", "mounted_by_hand"),
+    "shuttered_passes_with_a_lost_beam",
+)
 #: Faults of each row that the default suite plays in each scenario; `make prove` plays all.
 FEW = 2
 
@@ -30,6 +33,10 @@ def undisturbed(name: str) -> tuple[Scenario, Played]:
     if name == "everything_asked_for":
         limit = {"config": {"max_sample_temperature_k": 120.0}}
         scenario = attrs.evolve(scenario, beamline=attrs.evolve(scenario.beamline, settings=limit))
+    if name == "short":  # the detector as near as the robot's arm lets it
+        (request,) = scenario.requests
+        beam = attrs.evolve(request.beam, detector_distance_mm=300.0)
+        scenario = attrs.evolve(scenario, requests=(attrs.evolve(request, beam=beam),))
     return scenario, play(scenario, record_calls=True)
 
 
