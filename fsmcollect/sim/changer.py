@@ -21,6 +21,7 @@ import trio
 from fsmcollect.beamline import Location
 from fsmcollect.errors import DeviceError
 from fsmcollect.sim.kernel import Action, Kernel, Scheduled, to_us
+from fsmcollect.sim.motion import ROUNDING_MM
 from fsmcollect.sim.trace import Trace
 
 
@@ -316,7 +317,7 @@ class SampleChanger:
         if job is None:
             return
         step = next(job.steps, None)
-        if step is not None and self.distance_mm() < self.needs_distance_mm:
+        if step is not None and self.distance_mm() < self.needs_distance_mm - ROUNDING_MM:
             job.failure = (
                 f"refuses to {job.what}: the detector stands at {self.distance_mm():g} mm, "
                 f"the arm needs {self.needs_distance_mm:g} mm{self._holding()}"

@@ -17,6 +17,9 @@ from fsmcollect.errors import DeviceError
 from fsmcollect.sim.kernel import US_PER_S, Kernel, Scheduled
 from fsmcollect.sim.trace import Trace
 
+#: A motor that was stopped where it was going stands a rounding short of it. Assumed: a micrometre hurts nobody.
+ROUNDING_MM = 0.001
+
 
 @attrs.define(eq=False, repr=False)
 class Watch:

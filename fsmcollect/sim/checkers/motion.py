@@ -12,7 +12,7 @@ import attrs
 from fsmcollect.sim.checkers.watching import Robot
 from fsmcollect.sim.detector import Detector, State
 from fsmcollect.sim.goniometer import Goniometer
-from fsmcollect.sim.motion import Axis
+from fsmcollect.sim.motion import ROUNDING_MM, Axis
 from fsmcollect.sim.shutter import FastShutter, SafetyShutter
 
 
@@ -38,7 +38,7 @@ class RobotHasRoom:
 
     def look(self) -> str | None:
         distance_mm = self.distance_mm()
-        if distance_mm < self.robot.needs_distance_mm:
+        if distance_mm < self.robot.needs_distance_mm - ROUNDING_MM:
             return f"the robot moves and the detector is at {distance_mm:.1f} mm"
         return None
 
