@@ -68,6 +68,7 @@ class Sample:
             self.observers.emit(StepDone, step="sample mounted", detail="already there, as asked")
             return
         if location is None:
+            await self._to_mounting()
             await self._centring().ask(Question.MOUNT_BY_HAND, PERSON_TIMEOUT_S)
             self.observers.emit(StepDone, step="sample mounted", detail="by hand")
             return
@@ -76,14 +77,18 @@ class Sample:
         if await asked("sample_changer", changer.read_loaded) == location:
             self.observers.emit(StepDone, step="sample mounted", detail=f"{location}, already there")
             return
-        positions = self.beamline.config.mount_positions
-        if positions and self.beamline.goniometer is not None:
-            await move(self.beamline.goniometer, positions)
+        await self._to_mounting()
         await answered("sample_changer", ROBOT_TIMEOUT_S, changer.load(location))
         loaded = await asked("sample_changer", changer.read_loaded)
         if loaded != location:
             raise DeviceError("sample_changer", f"{location} was asked for, but {loaded or 'nothing'} is mounted")
         self.observers.emit(StepDone, step="sample mounted", detail=str(location))
+
+    async def _to_mounting(self) -> None:
+        """Where the camera will look, wherever the sample before had to be moved: before robot or person come."""
+        positions = self.beamline.config.mount_positions
+        if positions and self.beamline.goniometer is not None:
+            await move(self.beamline.goniometer, positions)
 
     async def centre(self) -> None:
         """Move to the asked positions, centre as asked, have it validated as asked, and take the snapshots.
