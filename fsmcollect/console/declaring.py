@@ -1,11 +1,11 @@
 """The page of declared faults: which of them a collection survives, and how, as Markdown.
 
-Owns words and layout. Owns no declaration (`sim.faults.survival`).
+Owns words and layout. Owns no declaration (`sim.faults.declared`).
 """
 
 from __future__ import annotations
 
-from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, NO_SHUTTER, TWO_LIES, Declared
+from fsmcollect.sim.faults.declared import DECLARED, ENDINGS, NO_SHUTTER, TWO_LIES, Declared
 from fsmcollect.sim.faults.values import MEANINGS
 
 #: As the pages of the tables begin, so that one that is not made any more is found.
@@ -15,7 +15,7 @@ _MARK = "<!-- Made by `fsmcollect diagrams`"
 def faults_page() -> str:
     """The whole page."""
     lines = [
-        f"{_MARK} from fsmcollect.sim.faults.survival: change the declaration there, not this page. -->",
+        f"{_MARK} from fsmcollect.sim.faults.declared: change the declaration there, not this page. -->",
         "",
         "# What a collection survives, and how",
         "",

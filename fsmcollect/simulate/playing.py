@@ -100,7 +100,9 @@ def play(
     simulated = beamline_of(scenario, speed)
     simulated.trace.listeners.extend(trace_listeners)
     simulated.trace.followers.extend(followers)
-    with repeatable_schedule(scenario.strike.schedule) as shuffle_anew:
+    asked = scenario.strike.schedule
+    seed = scenario.seed if asked is None else asked
+    with repeatable_schedule(seed, is_asked=asked is not None) as shuffle_anew:
         player = _Player(scenario, simulated, directory, record_calls, count_checkpoints, listeners, shuffle_anew)
         return player.play(heed_signals=heed_signals)
 

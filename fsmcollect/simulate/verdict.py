@@ -11,8 +11,9 @@ from fsmcollect.collecting.collection import Collection, Result
 from fsmcollect.errors import Problem
 from fsmcollect.machines.collection import State as S
 from fsmcollect.machines.table import Outcome
+from fsmcollect.sim.faults.declared import Ending
 from fsmcollect.sim.faults.line import AdapterBug
-from fsmcollect.sim.faults.survival import Ending, Struck, judge
+from fsmcollect.sim.faults.survival import Struck, judge
 from fsmcollect.sim.scenario.values import Does, Expectation, Scenario, Strike
 from fsmcollect.simulate.collecting import Simulation
 

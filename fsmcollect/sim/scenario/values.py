@@ -119,7 +119,7 @@ class Strike:
     abort_at : int or None
         The run is aborted within its n-th event (from 1).
     schedule : int or None
-        Seed of the order in which tasks run that wake together; None leaves it to trio, which shuffles.
+        Seed of the order in which tasks run that wake together; None takes the scenario's seed.
     places : mapping of str to str
         File and line of each, where known.
     """

@@ -155,7 +155,7 @@ def _flat(parts: Sequence[tuple[Happening, ...]]) -> tuple[Happening, ...]:
 
 
 def schedules() -> st.SearchStrategy[int | None]:
-    """Seeds of the order in which tasks run that wake together; None leaves it to trio."""
+    """Seeds of the order in which tasks run that wake together; None takes the scenario's."""
     return st.none() | st.integers(0, 2**16)
 
 
@@ -168,7 +168,7 @@ def strikes(*, max_checkpoint: int = 150, max_event: int = 60) -> st.SearchStrat
         The last checkpoint at which the run is cancelled, and the last event within which it is aborted. A small
         collection has some 100 checkpoints and 40 events.
     """
-    # A checkpoint has a number only where the order of tasks is given.
+    # Few orders: a checkpoint's number means another one in each.
     cancelled = st.builds(Strike, cancel_at=st.integers(1, max_checkpoint), schedule=st.integers(0, 9))
     aborted = st.builds(Strike, abort_at=st.integers(1, max_event), schedule=schedules())
     unstruck = st.builds(Strike, schedule=schedules())

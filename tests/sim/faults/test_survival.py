@@ -11,7 +11,8 @@ import pytest
 from fsmcollect.console.declaring import faults_page
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.faults.commands import every_fault_at
-from fsmcollect.sim.faults.survival import DECLARED, ENDINGS, Declared, Ending, Struck, declared, is_excused, judge
+from fsmcollect.sim.faults.declared import DECLARED, ENDINGS, Declared, Ending
+from fsmcollect.sim.faults.survival import Struck, is_excused, judge, row_for
 from fsmcollect.sim.faults.values import FOR_EVER_S, ONCE_S, Effect, Fault
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Expectation, Scenario
@@ -48,7 +49,7 @@ def faults_of(row: Declared) -> Iterator[tuple[str, Fault]]:
             state = calls.get((fault.device, fault.command, fault.call or 0), "")
             if fault.moment is not None:
                 state = fault.moment.event
-            if declared(fault, state) is row:
+            if row_for(fault, state) is row:
                 yield name, fault
 
 
