@@ -68,8 +68,8 @@ bench: $(VENV)/dev.stamp ## measure every promised figure (minutes)
 # ------------------------------------------------------------------------------------------------------------ checks
 
 .PHONY: test
-test: $(VENV)/dev.stamp $(VENV)/servers.stamp ## run the tests, with branch coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term
+test: $(VENV)/dev.stamp $(VENV)/servers.stamp ## run the tests on every core, with branch coverage
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --cov --cov-report=term
 
 # Another version of Python, for the proof that the same seed is the same run: the first of these that there is and that
 # is not the version of .venv. `make prove PY_OTHER=/path/to/python3.12` names one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -23,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 COVERAGE = table_coverage.TableCoverage()
 COVERAGE.watch_drivers()
+NOTED = "fsmcollect_table_coverage"
 
 
 def pytest_collection_finish() -> None:
@@ -30,10 +32,24 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A whole run in which a row of a table has never fired is a failed one."""
+    """A whole run in which a row of a table has never fired is a failed one.
+
+    Of a run in several processes (`make test` takes as many as there are cores) only the one that adds up can say so.
+    """
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[NOTED] = COVERAGE.noted()
+        return
     whole = table_coverage.is_whole(session.config) and not table_coverage.ended_early(session)
     if whole and COVERAGE.missed_rows:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist's has ended; one that has died says nothing, and its test has failed."""
+    noted = getattr(node, "workeroutput", {}).get(NOTED)
+    if noted is not None:
+        COVERAGE.add(noted)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

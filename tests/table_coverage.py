@@ -2,7 +2,7 @@
 
 Owns the noting and the sentences; `conftest` asks for them at the end of a run. A row counts where a driver has fired
 it that runs the package's own activities: not where a test fires events at an engine by hand, nor where it drives a
-table with activities of its own. Only this process counts.
+table with activities of its own. Of a run in several processes each says what it has noted, and one adds it up.
 """
 
 from __future__ import annotations
@@ -87,12 +87,24 @@ class TableCoverage:
 
         _replace(kind, "__init__", noted_make)
 
+    # -- several processes --------------------------------------------------------------------------------------------
+
+    def noted(self) -> dict[str, list[Any]]:
+        """What was visited, as one process can tell another."""
+        fired = [name for name, row in _rows().items() if id(row) in self.fired]
+        return {"fired": fired, "pairs": [list(pair) for pair in sorted(self.pairs)]}
+
+    def add(self, noted: dict[str, list[Any]]) -> None:
+        """What another process has `noted` counts as if it had been here."""
+        rows = _rows()
+        self.fired.update(id(rows[name]) for name in noted["fired"])
+        self.pairs.update((effect, state) for effect, state in noted["pairs"])
+
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     @property
     def missed_rows(self) -> list[str]:
-        rows = {name_of(table, row): row for table in TABLES for row in table.rows}
-        return [name for name, row in rows.items() if id(row) not in self.fired and name not in DEFENCES]
+        return [name for name, row in _rows().items() if id(row) not in self.fired and name not in DEFENCES]
 
     @property
     def missed_pairs(self) -> list[str]:
@@ -113,6 +125,10 @@ class TableCoverage:
         if missed_pairs:
             told.append(f"faults never in force: {', '.join(missed_pairs)}")
         return told
+
+
+def _rows() -> dict[str, Row[Any, Any]]:
+    return {name_of(table, row): row for table in TABLES for row in table.rows}
 
 
 def name_of(table: Table[Any, Any], row: Row[Any, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -53,11 +54,36 @@ def test_a_row_that_a_test_fires_by_hand_does_not_count(watching: TableCoverage)
     assert "collection: IDLE on START" in watching.missed_rows
 
 
-@pytest.mark.parametrize(("arguments", "code"), [([], 1), (["checks/test_one.py"], 0), (["-k", "one"], 0)])
+def test_what_another_process_has_noted_counts_as_well(watching: TableCoverage) -> None:
+    Play(INVERSE).run().check("done")
+    watching.pairs.add(("hangs", "MOUNTING"))
+    adding = TableCoverage()
+    adding.add(json.loads(json.dumps(watching.noted())))
+    assert adding.sentences() == watching.sentences() != TableCoverage().sentences()
+
+
+ONE = """
+from tests.collecting.rehearsing import INVERSE, Play
+
+def test_one():
+    Play(INVERSE).run().check("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([], 1),
+        (["-n", "2"], 1),
+        (["checks/test_one.py"], 0),
+        (["checks/test_one.py", "-n", "2"], 0),
+        (["-k", "one"], 0),
+    ],
+)
 def test_only_a_whole_run_fails_for_a_row_that_has_not_fired(arguments: list[str], code: int, tmp_path: Path) -> None:
     (tmp_path / "checks").mkdir()
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "checks")
-    (tmp_path / "checks" / "test_one.py").write_text("def test_one():\n    pass\n")
+    (tmp_path / "checks" / "test_one.py").write_text(ONE)
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\ntestpaths = ["checks"]\n')
     options = ["-p", "no:cacheprovider", "--import-mode=importlib", *arguments]
     done = subprocess.run(
@@ -71,3 +97,4 @@ def test_only_a_whole_run_fails_for_a_row_that_has_not_fired(arguments: list[str
     assert done.returncode == code, done.stdout + done.stderr
     assert "1 passed" in done.stdout
     assert ("rows that no run has fired: collection: " in done.stdout) is bool(code)
+    assert "collection: IDLE on START" not in done.stdout, "it has fired, in whichever process"

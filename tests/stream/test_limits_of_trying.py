@@ -250,7 +250,7 @@ def test_a_bug_in_a_transfer_is_raised_after_the_sets_were_closed(
 async def test_a_stream_that_is_cancelled_closes_its_sets_first(tmp_path: Path) -> None:
     archive = Archive(movies=12, latency_s=0.0, bandwidth_bytes_per_s=None, **LARGE)
     asked = Settings(
-        accession=archive.entry, api_url=archive.api_url, data_url=archive.data_url, rate_bytes_per_s=1_000_000
+        accession=archive.entry, api_url=archive.api_url, data_url=archive.data_url, rate_bytes_per_s=10_000_000
     )
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as scope:
