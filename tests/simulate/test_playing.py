@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -11,12 +12,14 @@ import trio
 
 from fsmcollect import safing
 from fsmcollect.collecting.collection import Collection
+from fsmcollect.errors import FsmCollectError
 from fsmcollect.events import Event, Moved, RunEnded
 from fsmcollect.machines.table import Outcome
 from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Deed, Does, Expectation, Happening, Scenario, Strike, What
+from fsmcollect.simulate import schedules
 from fsmcollect.simulate.filed import FilesMatchEvents
 from fsmcollect.simulate.played import Played
 from fsmcollect.simulate.playing import LIVENESS_S, play
@@ -61,6 +64,27 @@ def test_the_order_of_tasks_does_not_matter(name: str) -> None:
     scenario = library.read(name)
     hashes = {play(attrs.evolve(scenario, strike=Strike(schedule=n))).trace_sha256 for n in range(10)}
     assert len(hashes) == 1
+
+
+def test_the_seed_decides_the_order_of_tasks_where_no_schedule_does() -> None:
+    """What ties in one microsecond is decided by it, so the same scenario is the same run, whatever it plans."""
+    scenario = library.read("inverse_beam")
+
+    def order(seed: int, schedule: int | None) -> tuple[str, ...]:
+        asked = attrs.evolve(scenario, seed=seed, strike=Strike(schedule=schedule))
+        return play(asked, count_checkpoints=True).checkpoint_states
+
+    assert {order(3, None) for _ in range(6)} == {order(3, 3)}
+    assert len({order(3, schedule) for schedule in range(8)}) > 1
+
+
+def test_a_trio_that_shuffles_in_a_new_way_is_told_only_to_who_asks_for_an_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schedules, "trio", SimpleNamespace(__version__="99.0"))
+    assert play(short()).violations == ()
+    with pytest.raises(FsmCollectError, match="cannot be repeated with trio 99.0"):
+        play(short(strike=Strike(schedule=0)))
 
 
 def test_files_are_kept_where_asked_for_and_none_is_left_open(tmp_path: Path) -> None:
