@@ -83,7 +83,7 @@ def test_a_trio_that_shuffles_in_a_new_way_is_told_only_to_who_asks_for_an_order
 ) -> None:
     monkeypatch.setattr(schedules, "trio", SimpleNamespace(__version__="99.0"))
     assert play(short()).violations == ()
-    with pytest.raises(FsmCollectError, match="cannot be repeated with trio 99.0"):
+    with pytest.raises(FsmCollectError, match=r"cannot be repeated with trio 99\.0"):
         play(short(strike=Strike(schedule=0)))
 
 
