@@ -101,7 +101,7 @@ COLLECTION = Table(
             State.HOLDING,
             Event.RESUME,
             State.OSCILLATING,
-            why="the person lets it go on: the interrupted wedge is taken again from its first missing image",
+            why="the person lets it go on: with the first image that is missing",
         ),
         Row(
             State.OSCILLATING,
@@ -113,7 +113,7 @@ COLLECTION = Table(
             State.HOLDING_FOR_BEAM,
             Event.BEAM_BACK,
             State.OSCILLATING,
-            why="the beam is back: the interrupted wedge is taken again from its first missing image",
+            why="the beam is back: it goes on with the first image that is missing",
         ),
         *from_each(
             _WORKING,

@@ -45,7 +45,7 @@ MEANINGS: dict[Effect, str] = {
     Effect.DRIFTS: "the device slowly leaves where it was put, until it is commanded again",
     Effect.ANSWER_LOST: "the device does what it was told, and no answer comes while the fault lasts",
     Effect.NO_ACTION: "the device answers as if it had done what it was told, and has done nothing",
-    Effect.RESETS: "the controller starts afresh: motion stops, what was prepared is forgotten",
+    Effect.RESETS: "the controller starts afresh: what it was doing stops, what was prepared is forgotten",
     Effect.STOPS_HALF_WAY: "the device begins what it was told, stops in the middle and stays there while that lasts",
 }
 
