@@ -222,8 +222,7 @@ class _Attempt:
             running = _Running(step, trio.current_time() + step.deadline_s + GRACE_S)
             started.append(running)
             self.nursery.start_soon(self._carry_out, running, name=step.name)
-            # trio starts tasks that wake together in any order; after two rounds this one has sent its command.
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            # trio starts tasks that wake together in any order: one that is started a round later comes later.
             await trio.lowlevel.cancel_shielded_checkpoint()
         return tuple(started)
 

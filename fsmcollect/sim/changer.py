@@ -87,16 +87,18 @@ class _Job:
 
 
 def _whereabouts(self: SampleChanger) -> dict[Location, Whereabouts]:
-    return dict.fromkeys(self.places, Whereabouts.DEWAR)
+    return _all_in_dewar(self.pucks, self.pins).copy()
 
 
 def _places(self: SampleChanger) -> tuple[Location, ...]:
-    return _places_of(self.pucks, self.pins)
+    return tuple(_all_in_dewar(self.pucks, self.pins))
 
 
 @functools.lru_cache(maxsize=16)
-def _places_of(pucks: int, pins: int) -> tuple[Location, ...]:
-    return tuple(Location(puck, pin) for puck in range(1, pucks + 1) for pin in range(1, pins + 1))
+def _all_in_dewar(pucks: int, pins: int) -> dict[Location, Whereabouts]:
+    """Every place, with its pin in it; each robot takes a copy of its own."""
+    places = (Location(puck, pin) for puck in range(1, pucks + 1) for pin in range(1, pins + 1))
+    return dict.fromkeys(places, Whereabouts.DEWAR)
 
 
 @attrs.define(eq=False)
