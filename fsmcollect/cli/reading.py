@@ -62,13 +62,13 @@ class Asked:
 
     Attributes
     ----------
-    is_struck : bool
-        A sweep has added something to it: what it expects is expected of it undisturbed.
+    is_disturbed : bool
+        It is stopped by a sweep, or something was added to it: what it plans itself may not come to pass then.
     """
 
     scenario: Scenario
     written: tuple[Written, ...]
-    is_struck: bool = False
+    is_disturbed: bool = False
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -236,9 +236,8 @@ def scenario_in(source: Source, additions: Sequence[str] = (), *, seed: int | No
         written = _written_in(source, scenario)
     strike = scenario.strike
     is_stopped = strike.cancel_at is not None or strike.abort_at is not None
-    # A sweep gives the order of tasks and the faults in one addition.
-    has_more_faults = any("schedule" in addition and "faults" in addition for addition in additions)
-    return Asked(scenario, tuple(written), is_struck=is_stopped or has_more_faults)
+    is_another = any(reading.makes_another_run(reading.read_addition(addition)) for addition in additions)
+    return Asked(scenario, tuple(written), is_disturbed=is_stopped or is_another)
 
 
 def _written_in(source: Source, scenario: Scenario) -> list[Written]:

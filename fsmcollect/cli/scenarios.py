@@ -107,23 +107,19 @@ def carry_out(asked: Asked, wish: Wish) -> Exit:
             showing.show_heading(scenario)
             timeline.show_story(story.told(played.violations, played.excused))
         out = str(directory) if directory is not None else None
-        judged = not asked.is_struck and _is_judged(scenario)
+        judged = _is_judged(scenario)
         showing.show_played(played, out=out, saved=wish.save, is_told=wish.explain, is_judged=judged)
-    return _verdict(played, is_struck=asked.is_struck)
+    return _verdict(played)
 
 
 def _as_asked(played: Played, asked: Asked) -> Played:
-    """What came of it, with what only who has asked knows.
-
-    One that a sweep has struck is not expected to end as it does undisturbed, nor to come as far; what the sweep has
-    added must come to pass all the same.
-    """
-    if not asked.is_struck:
+    """What came of it: what is disturbed need not come as far, what was added must come to pass all the same."""
+    if not asked.is_disturbed:
         return played
     never = tuple(
         problem for problem in played.never if problem.field.startswith("strike.") or problem.where.startswith("--with")
     )
-    return attrs.evolve(played, never=never, unmet=())
+    return attrs.evolve(played, never=never)
 
 
 def _directory(scenario: Scenario, out: Path | None) -> Path | None:
@@ -157,7 +153,7 @@ def _save(scenario: Scenario, name: str) -> None:
         raise InvalidRequest([Problem(field="--save", value=name, allowed=allowed)]) from error
 
 
-def _verdict(played: Played, *, is_struck: bool) -> Exit:
+def _verdict(played: Played) -> Exit:
     """What the shell is told, and a sentence on standard error for each thing that was not as it should be."""
     if _stopped_by_hand(played):
         return Exit.ABORTED if played.safe else Exit.UNSAFE
@@ -169,7 +165,7 @@ def _verdict(played: Played, *, is_struck: bool) -> Exit:
         return Exit.INVALID
     if played.unmet:
         return Exit.FAILED
-    if _is_judged(played.scenario) and not is_struck:
+    if _is_judged(played.scenario):
         return Exit.FAILED if played.violations else Exit.DONE
     for failure in played.failures:
         console.complain(failure)

@@ -266,6 +266,7 @@ class _Player:
             self.scope.cancel()
             return
         if self._waits_rightly():
+            self.simulated.trace.note("operator", "abort")
             self.rehearsal.current.abort()
             self.around.accept(Outcome.ABORTED)
             self.around.last_us = now_us
@@ -279,9 +280,10 @@ class _Player:
         self.scope.cancel()
 
     def _waits_rightly(self) -> bool:
-        """Held until somebody says otherwise, and nobody can any more: a person would stop it now."""
-        watched = any(fault.command == "wait_for_beam" for fault in self.injector.in_force())
-        return self.rehearsal.current.state is S.HOLDING_FOR_BEAM and watched
+        """Held for a beam that does not come back, or of which nobody is told: a person would stop it now."""
+        is_untold = any(fault.command == "wait_for_beam" for fault in self.injector.in_force())
+        is_held = self.rehearsal.current.state is S.HOLDING_FOR_BEAM
+        return is_held and (is_untold or not self.simulated.ring.has_beam())
 
     async def _collect(self, collection: Collection) -> None:
         """Run one collection; what an adapter's bug raises is kept."""

@@ -255,6 +255,37 @@ def test_nor_to_come_as_far(command: Command) -> None:
     assert (ran.code, len(ran.json["never"])) == (2, 1)
 
 
+def test_what_an_addition_expects_is_judged_whatever_its_words(command: Command) -> None:
+    expect = 'expect = {outcome = "failed", failure = "no faults, schedule ok"}'
+    ran = command("simulate", "short", *NO_FILES, "--with", expect, "--json")
+    assert (ran.code, len(ran.json["unmet"])) == (1, 2)
+    fault = 'faults = [{device = "detector", command = "arm", effect = "refuses", call = 1}]  # on schedule'
+    ran = command("simulate", "short", *NO_FILES, "--with", f"{fault}\nexpect = {{images = 2}}", "--json")
+    assert (ran.code, len(ran.json["unmet"])) == (1, 1)
+
+
+REFUSED = 'faults = [{ device = "fast_shutter", command = "close", effect = "refuses", call = 1, lasts = "for ever" }]'
+
+
+@pytest.mark.parametrize(
+    "added, code",
+    [("strike = { cancel_at = 10, schedule = 0 }", 3), (f"{{{REFUSED}, strike = {{ schedule = 0 }}}}", 4)],
+)
+def test_a_saved_replay_ends_as_the_replay_and_expects_what_a_person_writes_into_it(
+    command: Command, work: Path, added: str, code: int
+) -> None:
+    ran = command("simulate", "short", "--with", added, "--save", "kept.toml", "--json")
+    again = command("simulate", "kept.toml", "--json")
+    assert (ran.code, again.code, again.json["unmet"]) == (code, code, [])
+    assert ran.json["trace_sha256"] == again.json["trace_sha256"]
+    text = (work / "kept.toml").read_text(encoding="utf-8")
+    assert "undisturbed" not in text
+    assert "[expect]" not in text
+    (work / "kept.toml").write_text(f'{text}\n[expect]\noutcome = "done"\n', encoding="utf-8")
+    judged = command("simulate", "kept.toml", "--json")
+    assert (judged.code, len(judged.json["unmet"])) == (1, 1)
+
+
 def test_a_replayed_fault_ends_as_its_run_and_a_violation_ends_with_1(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from fsmcollect.events import Event, Moved, RunEnded
 from fsmcollect.machines.table import Outcome
 from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
 from fsmcollect.sim.moments import Moment
+from fsmcollect.sim.ring import Ring
 from fsmcollect.sim.scenario import library
 from fsmcollect.sim.scenario.values import Deed, Does, Expectation, Happening, Scenario, Strike, What
 from fsmcollect.simulate import schedules
@@ -44,7 +45,7 @@ def test_an_undisturbed_run_tells_how_it_was_and_has_nothing_to_complain_of() ->
     assert (played.outcome, played.ended_in, played.safe, played.images) == (Outcome.DONE, "IDLE", True, 2)
     assert played.as_expected
     assert played.events == len(played.event_states) > 20
-    assert played.checkpoints == len(played.checkpoint_states) > 50
+    assert played.checkpoints == len(played.checkpoint_states) > 40
     assert ("collection", "CLOSING", "SAFE") in played.rows
     assert [call.number for call in played.calls if (call.device, call.command) == ("fast_shutter", "close")] == [1, 2]
     assert played.pairs == frozenset()
@@ -252,6 +253,20 @@ def test_to_wait_for_a_beam_that_nobody_tells_of_is_none() -> None:
     )
     played: Played = play(scenario)
     assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())
+
+
+def test_to_wait_for_a_beam_that_does_not_come_back_is_none_but_to_miss_its_return_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = Happening(what=What.BEAM_LOST, moment=Moment(event="wedge.EXPOSING"))
+    back = Happening(what=What.BEAM_BACK, moment=Moment(event="HOLDING_FOR_BEAM", after_s=60.0))
+    played = play(short(happenings=(lost,)))
+    assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())
+    assert played.simulated_s > LIVENESS_S
+    assert play(short(happenings=(lost, back))).outcome is Outcome.DONE
+    monkeypatch.setattr(Ring, "wait_for_beam", lambda self: trio.sleep_forever())
+    (told,) = play(short(happenings=(lost, back))).violations
+    assert "liveness: still in HOLDING_FOR_BEAM" in told
 
 
 # -- hearing it -------------------------------------------------------------------------------------------------------

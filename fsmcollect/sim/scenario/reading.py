@@ -53,7 +53,8 @@ def parse_scenario(text: str, where: str = "", *, name: str = "", additions: Seq
         What to call the scenario.
     additions : sequence of str
         TOML documents, or inline tables in braces, that are added: lists grow, tables are merged, and of a single
-        value the last one counts.
+        value the last one counts. One that makes another run of it takes away what was expected of it and said of it
+        so far.
 
     Raises
     ------
@@ -64,6 +65,9 @@ def parse_scenario(text: str, where: str = "", *, name: str = "", additions: Seq
     places = _places(text, where)
     for addition in additions:
         more, text_of_more = _read_addition(addition)
+        if makes_another_run(more):
+            for said in ("summary", "expect"):
+                tables.pop(said, None)
         try:
             _merge(tables, more, "", places, _places(text_of_more, ADDED))
         except RecursionError:
@@ -84,6 +88,18 @@ def parse_scenario(text: str, where: str = "", *, name: str = "", additions: Seq
 
 def _places(text: str, where: str) -> dict[str, str]:
     return {name: f"{where}, line {line}" if where else f"line {line}" for name, line in setting_lines(text).items()}
+
+
+def makes_another_run(addition: Mapping[str, object]) -> bool:
+    """Something else is asked for, fails or happens; not where it says only which seed, which order, what to expect."""
+    strike = addition.get("strike")
+    only_orders = isinstance(strike, dict) and set(strike) <= {"schedule"}
+    return not set(addition) <= {"seed", "summary", "expect", *(["strike"] if only_orders else [])}
+
+
+def read_addition(text: str) -> dict[str, object]:
+    """What an addition says, unchecked. Raises InvalidRequest where it is no TOML."""
+    return _read_addition(text)[0]
 
 
 def _read_addition(text: str) -> tuple[dict[str, object], str]:

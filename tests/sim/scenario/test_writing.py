@@ -141,7 +141,7 @@ def test_what_the_strategies_draw_reads_back_as_it_was_written(scenario: Scenari
 
 @given(st.lists(faults(), max_size=4), strikes)
 def test_what_a_sweep_adds_is_one_line_that_adds_just_that(added: list[Fault], strike: Strike) -> None:
-    base = attrs.evolve(library.read("two_faults_at_once"), expect=Expectation())
+    base = attrs.evolve(library.read("two_faults_at_once"), summary="", expect=Expectation())
     line = additions_toml(added, strike)
     assert "\n" not in line
     assert "'" not in line  # it stands between quotes in a shell
