@@ -85,3 +85,21 @@ def test_a_detector_that_never_gives_its_images_ends_a_pause() -> None:
     hangs = attrs.evolve(lies("detector.read_out"), effect=Effect.HANGS, call=2)
     played = play(attrs.evolve(base, faults=(hangs,)))
     assert (played.outcome, played.safe, played.violations) == (Outcome.FAILED, True, ())
+
+
+def test_omega_that_stands_where_it_was_is_found_out_at_the_looks_of_the_centring() -> None:
+    """Two looks from one side agree about a crystal that is off the beam: all was done, with nothing in the beam."""
+    base = attrs.evolve(library.read("inverse_beam"), expect=Expectation())
+    played = play(attrs.evolve(base, faults=(lies("goniometer.move", call=3, lasts_s=0.0),)))
+    assert (played.outcome, played.images, played.violations) == (Outcome.FAILED, 0, ())
+    assert "was sent to" in " | ".join(played.failures)
+
+
+def test_before_each_exposure_the_detector_is_asked_whether_it_is_armed_also_with_a_shutter_for_each() -> None:
+    base = attrs.evolve(library.read("shuttered_passes_with_a_lost_beam"), expect=Expectation(), happenings=())
+    played = play(base, record_calls=True)
+    calls = [f"{call.device}.{call.command}" for call in played.calls]
+    begun = [index for index, call in enumerate(calls) if call == "goniometer.begin_sweep"]
+    assert len(begun) == played.images * base.requests[0].sweep.passes > 10
+    between = [calls[before + 1 : index] for before, index in zip([0, *begun], begun, strict=False)]
+    assert all("detector.is_idle" in asked for asked in between)

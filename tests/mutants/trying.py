@@ -45,6 +45,7 @@ TESTS = (
     "tests/collecting/test_faults.py",
     "tests/collecting/test_beforehand.py",
     "tests/collecting/test_rotations.py",
+    "tests/collecting/test_read_back.py",
     "tests/collecting/test_stuck.py",
     "tests/collecting/test_order.py",
     "tests/collecting/test_conditions.py",

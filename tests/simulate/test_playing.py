@@ -258,13 +258,16 @@ def test_to_wait_for_a_beam_that_nobody_tells_of_is_none() -> None:
 def test_to_wait_for_a_beam_that_does_not_come_back_is_none_but_to_miss_its_return_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    async def never(self: Ring) -> None:
+        await trio.sleep_forever()
+
     lost = Happening(what=What.BEAM_LOST, moment=Moment(event="wedge.EXPOSING"))
     back = Happening(what=What.BEAM_BACK, moment=Moment(event="HOLDING_FOR_BEAM", after_s=60.0))
     played = play(short(happenings=(lost,)))
     assert (played.outcome, played.safe, played.violations) == (Outcome.ABORTED, True, ())
     assert played.simulated_s > LIVENESS_S
     assert play(short(happenings=(lost, back))).outcome is Outcome.DONE
-    monkeypatch.setattr(Ring, "wait_for_beam", lambda self: trio.sleep_forever())
+    monkeypatch.setattr(Ring, "wait_for_beam", never)
     (told,) = play(short(happenings=(lost, back))).violations
     assert "liveness: still in HOLDING_FOR_BEAM" in told
 
