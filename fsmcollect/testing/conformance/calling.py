@@ -5,6 +5,7 @@ Owns the counting of checkpoints and the strike at one of them. Only public part
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -13,6 +14,9 @@ from typing import cast
 import attrs
 import trio
 
+#: Why a call is cancelled here, where trio (from 0.31 on) says why.
+_REASON = "fsmcollect.testing looks whether it can be cancelled"
+_GIVES_REASONS = "reason" in inspect.signature(trio.CancelScope.cancel).parameters
 #: So many checkpoints in one instant of simulated time are no progress. Assumed.
 _RESTLESS = 2_000
 
@@ -77,7 +81,10 @@ class Call:
         """Strike it now."""
         if self.struck_s is None:
             self.struck_s = trio.current_time()
-            self._scope.cancel()
+            if _GIVES_REASONS:
+                self._scope.cancel(reason=_REASON)
+            else:
+                self._scope.cancel()
         self.struck.set()
 
     async def run(self) -> None:
@@ -144,9 +151,14 @@ class _Listening:
                 resume = _bound(steps.throw, error)
             else:
                 # trio hands in what the checkpoint gives: a value, or an error that is raised inside.
-                if self.call.struck_s is not None and isinstance(getattr(answer, "error", None), trio.Cancelled):
+                if self.call.struck_s is not None and _is_ours(getattr(answer, "error", None)):
                     self.call.was_told = True
                 resume = _bound(steps.send, answer)
+
+
+def _is_ours(error: object) -> bool:
+    """It is the strike, and not a time limit or another scope of the adapter's own: `trio.sleep` has one inside."""
+    return isinstance(error, trio.Cancelled) and getattr(error, "reason", _REASON) == _REASON
 
 
 def _bound(function: Callable[..., object], argument: object) -> Callable[[], object]:

@@ -60,7 +60,7 @@ class Settings:
         A call that was cancelled is gone by then: as long as `safing` waits for a step after its deadline.
     block_s : float
         A step that lets nothing else run so long, in REAL time, blocks everything. Assumed: far more than a busy
-        machine takes from a program.
+        machine takes from a program. So does one that twice stops all else for over 0.1 s and half of its call.
     watch_s : float
         What is to wait is watched so long. Assumed.
     strikes : int

@@ -117,3 +117,32 @@ def test_a_thread_that_is_not_abandoned_cannot_be_cancelled() -> None:
         lambda: InAThread(controller), role="detector_stage", prompt_s=0.02, travel=2.0, limit_s=5.0, strikes=2
     )
     assert "move-can-be-cancelled" in examination.names
+
+
+def test_what_shields_itself_for_a_moment_only_is_no_breach_and_has_swallowed_nothing() -> None:
+    """Found by a review: the time limit inside `trio.sleep` was taken for the cancellation from outside."""
+    controller = Controller()
+    stage = page(controller)["Stage"]
+
+    class Shielded(stage):  # type: ignore[misc, valid-type]
+        async def move(self, distance_mm: float) -> None:
+            with trio.CancelScope(shield=True):
+                await super().move(distance_mm)
+                await trio.sleep(0.01)
+
+    examination = examine(lambda: Shielded(controller), role="detector_stage", travel=2.0, limit_s=5.0, strikes=3)
+    assert examination.names == ()
+
+
+def test_what_blocks_for_most_of_a_short_move_is_told_without_any_setting() -> None:
+    controller = Controller()
+    stage = page(controller)["Stage"]
+
+    class Blocking(stage):  # type: ignore[misc, valid-type]
+        async def move(self, distance_mm: float) -> None:
+            if distance_mm in self.limits_mm:
+                threading.Event().wait(0.15)
+            await super().move(distance_mm)
+
+    examination = examine(lambda: Blocking(controller), role="detector_stage", travel=2.0, limit_s=5.0, strikes=3)
+    assert "move-blocks-nobody" in examination.names
