@@ -5,9 +5,20 @@ Owns words and layout. Owns no declaration (`sim.faults.declared`).
 
 from __future__ import annotations
 
+from fsmcollect.sim.faults.commands import Kind
 from fsmcollect.sim.faults.declared import DECLARED, ENDINGS, NO_SHUTTER, TWO_LIES, Declared
-from fsmcollect.sim.faults.values import MEANINGS
+from fsmcollect.sim.faults.values import MEANINGS, Effect
 
+#: What befalls a device as a whole, as the table of effects has them.
+_WHOLE = tuple(effect for effect in MEANINGS if effect in (Effect.DRIFTS, Effect.RESETS))
+#: What commands of each kind do.
+_DOES = {
+    Kind.READ: "asks the device",
+    Kind.ACT: "changes something",
+    Kind.MAKE_SAFE: "makes safe",
+    Kind.WATCH: "waits for what happens by itself",
+    Kind.ASK: "asks a person",
+}
 #: As the pages of the tables begin, so that one that is not made any more is found.
 _MARK = "<!-- Made by `fsmcollect diagrams`"
 
@@ -29,6 +40,9 @@ def faults_page() -> str:
         "| --- | --- |",
         *(f"| {effect.value} | {meaning} |" for effect, meaning in MEANINGS.items()),
         "",
+        f"What {' or '.join(effect.value for effect in _WHOLE)} is a device as a whole; every other effect befalls one",
+        "of its commands. A `*` in a name stands for anything.",
+        "",
         "| what fails | effect | lasts | struck in | the run ends as | because | excused |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *map(_row, DECLARED),
@@ -47,10 +61,8 @@ def faults_page() -> str:
 
 def _row(row: Declared) -> str:
     lasts = {None: "any", True: "for ever", False: "once"}[row.for_ever]
-    kinds = "".join(f" ({kind.value})" for kind in sorted(row.kinds, key=lambda kind: kind.value))
-    what = ", ".join(f"`{pattern}`" for pattern in row.commands.split()) if row.commands != "*" else "any command"
     cells = (
-        what + kinds,
+        _what(row),
         ", ".join(sorted(effect.value for effect in row.effects)) or "any",
         lasts,
         ", ".join(sorted(row.states)) or "any state",
@@ -59,3 +71,15 @@ def _row(row: Declared) -> str:
         ", ".join(sorted(row.excuses)),
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _what(row: Declared) -> str:
+    if row.commands != "*":
+        patterns = row.commands.split()
+        named = ", ".join(f"`{pattern}`" for pattern in patterns if not pattern.startswith("!"))
+        left_out = ", ".join(f"`{pattern[1:]}`" for pattern in patterns if pattern.startswith("!"))
+        return f"{named}; not {left_out}" if left_out else named
+    if row.effects and row.effects <= set(_WHOLE):
+        return "any device"
+    does = " or ".join(_DOES[kind] for kind in _DOES if kind in row.kinds)
+    return f"any command that {does}" if does else "any command"

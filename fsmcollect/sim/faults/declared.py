@@ -39,7 +39,8 @@ class Declared:
     Attributes
     ----------
     commands : str
-        Patterns on ``device.command`` (for what befalls a device as a whole: ``device``), separated by blanks.
+        Patterns on ``device.command`` (for what befalls a device as a whole: ``device``), separated by blanks; what
+        fits one that begins with ``!`` is left out.
     kinds, effects, states : frozenset
         Empty: any. The state is the one in which the fault struck first.
     for_ever : bool or None
@@ -69,8 +70,14 @@ class Declared:
             and (not self.kinds or kind in self.kinds)
             and (not self.states or state in self.states)
             and (self.for_ever is None or self.for_ever is (fault.lasts_s == FOR_EVER_S))
-            and any(fnmatch.fnmatchcase(name, pattern) for pattern in self.commands.split())
+            and _is_named(name, self.commands)
         )
+
+
+def _is_named(name: str, patterns: str) -> bool:
+    words = patterns.split()
+    left_out = any(fnmatch.fnmatchcase(name, word[1:]) for word in words if word.startswith("!"))
+    return not left_out and any(fnmatch.fnmatchcase(name, word) for word in words if not word.startswith("!"))
 
 
 _E = Effect
@@ -244,7 +251,7 @@ DECLARED: tuple[Declared, ...] = (
         why="a lie about what the gains were puts back the wrong ones: nobody can know",
     ),
     Declared(
-        commands="*.read_*[!t] interlock.is_searched",
+        commands="*.read_* !detector.read_out interlock.is_searched",
         effects=frozenset({_E.REFUSES, _E.HANGS}),
         for_ever=False,
         endings=_DONE,
