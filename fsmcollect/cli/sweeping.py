@@ -48,6 +48,7 @@ MAX_PAIRS = 1_000_000
 @click.option("--cancel", is_flag=True, help="Cancel it at every checkpoint, abort it at every event.")
 @click.option("--faults", is_flag=True, help="Every fault at every call of every device. [default: both]")
 @click.option("--pairs", type=int, default=0, metavar="N", help="So many random pairs of faults too.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Another draw of pairs for another seed. [default: 0]")
 @click.option("--schedules", type=int, default=1, metavar="N", help="All in so many orders of tasks. [default: 1]")
 @click.option("--limit", type=int, metavar="N", help="At most so many points of each kind. [default: all]")
 @click.option("--jobs", type=int, metavar="N", help="How many processes share the work. [default: one for each core]")
@@ -57,6 +58,7 @@ def sweep(
     cancel: bool,
     faults: bool,
     pairs: int,
+    seed: int,
     schedules: int,
     limit: int | None,
     jobs: int | None,
@@ -95,6 +97,7 @@ def sweep(
                 schedules=schedules,
                 limit=limit,
                 jobs=jobs,
+                seed=seed,
                 progress=told,
             )
     except KeyboardInterrupt:

@@ -37,6 +37,7 @@ from fsmcollect.sim.checkers import (
     RobotOnlyInTheDark,
     RobotOnlyWhileGoniometerStands,
     RobotOnlyWithDetectorAtRest,
+    SettingsAsAsked,
 )
 from fsmcollect.sim.detector import Detector, OmegaRecord, State
 from fsmcollect.sim.dose import BeamPath, Dose
@@ -339,6 +340,7 @@ class SimulatedBeamline:
         FramesAreTrue(detector, self.dose, self.goniometer, checkers.saying("FramesAreTrue"))
         checkers.add(ReportedIsHandedOut(detector, checkers.saying("ReportedIsHandedOut")))
         checkers.add(ReportedAnglesAreNominal(checkers.saying("ReportedAnglesAreNominal")))
+        checkers.add(SettingsAsAsked(self._energy_ev, self._distance_mm, checkers.saying("SettingsAsAsked")))
 
     def _check_dose(self, checkers: Checkers) -> None:
         light = LightAsPlanned(self.fast_shutter, self.config.shutter_opening_s, checkers.saying("LightAsPlanned"))

@@ -47,6 +47,8 @@ class Shutter:
     ----------
     opening_s, closing_s : float
         For the whole travel.
+    found_open : bool
+        As whoever was here before has left it.
     """
 
     name: ClassVar[str] = "shutter"
@@ -55,6 +57,7 @@ class Shutter:
     trace: Trace
     opening_s: float
     closing_s: float
+    found_open: bool = attrs.field(kw_only=True, default=False)
     _jammed: bool = attrs.field(init=False, default=False)
     #: What it was last told.
     _told_open: bool = attrs.field(init=False, default=False)
@@ -72,6 +75,8 @@ class Shutter:
 
     def __attrs_post_init__(self) -> None:
         self._watch = Watch(self.kernel, self.name)
+        if self.found_open:
+            self._told_open, self._from_frac, self._to_frac = True, 1.0, 1.0
 
     # -- what it is now -----------------------------------------------------------------------------------------------
 

@@ -45,13 +45,13 @@ def undeclared_ending(
 ) -> Iterator[str]:
     """Without an expectation of its own, a run must end as its faults are declared to end.
 
-    What is expected of a scenario is expected of it undisturbed: struck by a sweep, it may end so or as declared.
+    Struck by a sweep, or with something added to it, it may also end as it does undisturbed.
     """
-    expect = scenario.expect
-    if expect.outcome is not None or expect.ends_in is not None:
-        is_so = expect.outcome in (None, str(simulation.outcome)) and expect.ends_in in (None, ended_in(simulation))
-        if is_so or scenario.strike == Strike():
-            return
+    for ends in (scenario.expect, scenario.undisturbed):
+        if ends.outcome is not None or ends.ends_in is not None:
+            is_so = ends.outcome in (None, str(simulation.outcome)) and ends.ends_in in (None, ended_in(simulation))
+            if is_so or (ends is scenario.expect and scenario.strike == Strike()):
+                return
     ending = Ending.FAILED if simulation.failures or simulation.outcome is Outcome.FAILED else Ending.DONE
     if not simulation.safe:
         ending = Ending.FAULT

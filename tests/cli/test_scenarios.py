@@ -279,7 +279,7 @@ def test_a_saved_replay_ends_as_the_replay_and_expects_what_a_person_writes_into
     assert (ran.code, again.code, again.json["unmet"]) == (code, code, [])
     assert ran.json["trace_sha256"] == again.json["trace_sha256"]
     text = (work / "kept.toml").read_text(encoding="utf-8")
-    assert "undisturbed" not in text
+    assert "Two images, undisturbed" not in text
     assert "[expect]" not in text
     (work / "kept.toml").write_text(f'{text}\n[expect]\noutcome = "done"\n', encoding="utf-8")
     judged = command("simulate", "kept.toml", "--json")

@@ -84,6 +84,15 @@ def test_what_is_tried_can_be_chosen(command: Command, options: tuple[str, ...],
     assert tuple(told[f"{kind}_points"] for kind in ("cancel", "abort", "fault", "pair")) == kinds
 
 
+def test_another_seed_draws_other_pairs(command: Command) -> None:
+    drawn = [
+        command("sweep", "short", "--faults", "--limit", "8", "--pairs", "8", "--seed", seed, "--json").json
+        for seed in ("0", "0", "1")
+    ]
+    coverage = [(each["points_by_state"], each["coverage"]) for each in drawn]
+    assert coverage[0] == coverage[1] != coverage[2]
+
+
 def test_a_request_can_be_swept_as_it_is(command: Command, work: Path) -> None:
     (work / "r.toml").write_text(SMALL, encoding="utf-8")
     before = tree(work)

@@ -14,7 +14,13 @@ from fsmcollect.sim.checkers.beam import (
     NothingInTheBeam,
 )
 from fsmcollect.sim.checkers.dose import DoseOfRun, LightAsPlanned, Opening, Openings, PhotonsAsAsked
-from fsmcollect.sim.checkers.images import FramesAreTrue, NoTriggerLost, ReportedAnglesAreNominal, ReportedIsHandedOut
+from fsmcollect.sim.checkers.images import (
+    FramesAreTrue,
+    NoTriggerLost,
+    ReportedAnglesAreNominal,
+    ReportedIsHandedOut,
+    SettingsAsAsked,
+)
 from fsmcollect.sim.checkers.motion import (
     OnlyOmegaMoves,
     RobotHasRoom,
@@ -54,4 +60,5 @@ __all__ = [
     "RobotOnlyWithDetectorAtRest",
     "Rule",
     "RunRules",
+    "SettingsAsAsked",
 ]

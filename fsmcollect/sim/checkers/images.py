@@ -1,4 +1,4 @@
-"""Rules about images: each was in the beam, at its angle, is handed out, and is reported once.
+"""Rules about images: each was in the beam, at its angle and as asked for, is handed out, and is reported once.
 
 Owns no image and no file. What is looked at here lies in the past (an exposure that has ended, an event that was told),
 so it is looked at when the detector or the sequencer says so, in the middle of an instant too.
@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import attrs
 
+from fsmcollect import limits
 from fsmcollect.events import Event, Failure, ImagesTaken, RunEnded, RunStarted, WedgeStarted
 from fsmcollect.sim.checkers.beam import ANGLE_TOLERANCE_DEG
 from fsmcollect.sim.detector import Detector, State
@@ -188,3 +189,38 @@ class ReportedAnglesAreNominal:
                 f"image {event.first_image} of {event.series} was reported at {event.omega_recorded_deg:.4f} deg "
                 f"instead of {nominal_deg:.4f} deg"
             )
+
+
+@attrs.define(eq=False, repr=False)
+class SettingsAsAsked:
+    """Images are taken at the energy and the distance of the request. Looked at when they are reported.
+
+    Attributes
+    ----------
+    energy_ev, distance_mm : callable
+        Where the monochromator and the detector really stand.
+    """
+
+    kinds: ClassVar[tuple[type[Event], ...]] = (RunStarted, ImagesTaken)
+
+    energy_ev: Callable[[], float]
+    distance_mm: Callable[[], float]
+    say: Callable[[str], None]
+    _asked_ev: float | None = attrs.field(init=False, default=None)
+    _asked_mm: float | None = attrs.field(init=False, default=None)
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            beam = event.request.get("beam", {})
+            self._asked_ev, self._asked_mm = beam.get("energy_ev"), beam.get("detector_distance_mm")
+        elif isinstance(event, ImagesTaken):
+            # What reads back so near the sequencer takes for what was asked.
+            if self._asked_ev is not None:
+                self._look(event, self.energy_ev(), self._asked_ev, limits.ENERGY_TOLERANCE * self._asked_ev, "eV")
+            if self._asked_mm is not None:
+                self._look(event, self.distance_mm(), self._asked_mm, limits.DISTANCE_TOLERANCE_MM, "mm")
+
+    def _look(self, event: ImagesTaken, there: float, asked: float, tolerance: float, unit: str) -> None:
+        if not abs(there - asked) <= tolerance:
+            image = f"image {event.first_image} of {event.series}"
+            self.say(f"{image} was taken at {there:g} {unit}, and the request says {asked:g} {unit}")

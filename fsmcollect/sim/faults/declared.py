@@ -111,6 +111,8 @@ _DARK = frozenset({"FramesAreTrue", "DoseOfRun"})
 TWO_LIES: Mapping[str, frozenset[str]] = {
     "detector": _NO_IMAGES,
     "goniometer": _OMEGA_OFF | {"FramesAreTrue"},
+    "monochromator": frozenset({"SettingsAsAsked"}),
+    "detector_stage": frozenset({"SettingsAsAsked"}),
     "fast_shutter": _STUCK_OPEN | _DARK,
 }
 DECLARED: tuple[Declared, ...] = (
@@ -417,11 +419,13 @@ DECLARED: tuple[Declared, ...] = (
         effects=frozenset({_E.DRIFTS}),
         endings=_DONE | _FAILED,
         why="a robot whose room it comes into refuses to go on; elsewhere the files say what was read back",
-        excuses=frozenset({"RobotHasRoom"}),
+        excuses=frozenset({"RobotHasRoom", "SettingsAsAsked"}),
     ),
     Declared(
+        commands="monochromator",
         effects=frozenset({_E.DRIFTS}),
         endings=_DONE,
-        why="the files say what was read back at the first image",
+        why="nobody watches the energy while images are taken: the files say what was read back at the first",
+        excuses=frozenset({"SettingsAsAsked"}),
     ),
 )

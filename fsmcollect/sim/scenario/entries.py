@@ -159,15 +159,28 @@ def strike(whole: Table) -> Strike:
     )
 
 
+def undisturbed(whole: Table) -> Expectation:
+    """What ``[undisturbed]`` says."""
+    table = whole.table("undisturbed")
+    table.refuse_unknown(("outcome", "ends_in"))
+    return _ending(table)
+
+
+def _ending(table: Table) -> Expectation:
+    return Expectation(
+        outcome=table.get("outcome", word(map(str, Outcome), "outcome")),
+        ends_in=table.get("ends_in", word(ENDS, "state that a run ends in")),
+        places=table.places(),
+    )
+
+
 def expectation(whole: Table) -> Expectation:
     """What ``[expect]`` says."""
     table = whole.table("expect")
     table.refuse_unknown(("outcome", "ends_in", "images", "failure", "visits"))
-    return Expectation(
-        outcome=table.get("outcome", word(map(str, Outcome), "outcome")),
-        ends_in=table.get("ends_in", word(ENDS, "state that a run ends in")),
+    return attrs.evolve(
+        _ending(table),
         images=table.get("images", integer(low=0, high=MANY)),
         failure=table.get("failure", sentence),
         visits=table.get("visits", words(word([state.name for state in State], "state of a collection"))) or (),
-        places=table.places(),
     )

@@ -23,10 +23,10 @@ from fsmcollect.sim.scenario.values import Scenario
 
 _KEYS = (
     *("summary", "seed", "request", "requests", "beamline", "person"),
-    *("faults", "operator", "happens", "strike", "expect"),
+    *("faults", "operator", "happens", "strike", "expect", "undisturbed"),
 )
 #: With one of these it is no plain request.
-_OF_SCENARIOS = frozenset({"request", "requests", "faults", "operator", "happens", "strike", "expect"})
+_OF_SCENARIOS = frozenset({"request", "requests", "faults", "operator", "happens", "strike", "expect", "undisturbed"})
 #: TOML's integers (v1.0.0, "Integer") are of 64 bits.
 _SEED = integer(low=-(2**63), high=2**63 - 1)
 
@@ -66,8 +66,7 @@ def parse_scenario(text: str, where: str = "", *, name: str = "", additions: Seq
     for addition in additions:
         more, text_of_more = _read_addition(addition)
         if makes_another_run(more):
-            for said in ("summary", "expect"):
-                tables.pop(said, None)
+            _remember_its_ending(tables, places)
         try:
             _merge(tables, more, "", places, _places(text_of_more, ADDED))
         except RecursionError:
@@ -93,8 +92,20 @@ def _places(text: str, where: str) -> dict[str, str]:
 def makes_another_run(addition: Mapping[str, object]) -> bool:
     """Something else is asked for, fails or happens; not where it says only which seed, which order, what to expect."""
     strike = addition.get("strike")
-    only_orders = isinstance(strike, dict) and set(strike) <= {"schedule"}
+    only_orders = is_table(strike) and set(strike) <= {"schedule"}
     return not set(addition) <= {"seed", "summary", "expect", *(["strike"] if only_orders else [])}
+
+
+def _remember_its_ending(tables: dict[str, object], places: dict[str, str]) -> None:
+    """Nothing is said and expected of what becomes of the run; how it ended before is known (`Scenario.disturbed`)."""
+    tables.pop("summary", None)
+    expect = tables.pop("expect", None)
+    if not is_table(expect):
+        return
+    ends = {key: expect[key] for key in ("outcome", "ends_in") if key in expect}
+    if ends:
+        tables["undisturbed"] = ends
+        places |= {f"undisturbed.{key}": places[f"expect.{key}"] for key in ends if f"expect.{key}" in places}
 
 
 def read_addition(text: str) -> dict[str, object]:
@@ -172,6 +183,7 @@ def _scenario(whole: Table, name: str) -> Scenario | None:
         happenings=entries.happenings(whole),
         strike=entries.strike(whole),
         expect=entries.expectation(whole),
+        undisturbed=entries.undisturbed(whole),
     )
     if not whole.report.problems:  # of what could not be read, nobody knows whether it fits together
         names = [f"requests[{index}]" for index in range(len(requests))] if whole.has("requests") else ["request"]

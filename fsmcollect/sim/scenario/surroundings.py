@@ -93,6 +93,11 @@ def setup(whole: Table) -> Setup:
     settings = {device: _settings(table.table(device), device) for device in SETTINGS if table.has(device)}
     for device in sorted(without & set(settings)):
         table.report.refuse(table.name(device), f"cannot be set: the beamline is without its {device}")
+    is_safety_open = "safety_shutter" in without or settings.get("safety_shutter", {}).get("found_open")
+    if is_safety_open and settings.get("fast_shutter", {}).get("found_open"):
+        table.report.refuse(
+            f"{table.name('fast_shutter')}.found_open", "must be false: no other shutter is closed, and the beam is on"
+        )
     bare_pins = frozenset(table.get("bare_pins", words(_location)) or ())
     if bare_pins and "sample_changer" in without:
         table.refuse("bare_pins", "are pins of a sample changer, and the beamline is without one")

@@ -142,6 +142,8 @@ class Scenario:
         One line.
     requests : tuple of Request
         Collected one after the other.
+    undisturbed : Expectation
+        How it ended before something was added to it, as far as anybody has said: so it may still end.
     """
 
     name: str
@@ -155,3 +157,11 @@ class Scenario:
     happenings: tuple[Happening, ...] = ()
     strike: Strike = Strike()
     expect: Expectation = Expectation()
+    undisturbed: Expectation = Expectation()
+
+    def disturbed(self) -> Scenario:
+        """Another run, made of this one: how this one ends is remembered, and nothing is expected any more."""
+        expect = self.expect
+        ends = Expectation(outcome=expect.outcome, ends_in=expect.ends_in)
+        undisturbed = self.undisturbed if ends == Expectation() else ends
+        return attrs.evolve(self, summary="", expect=Expectation(), undisturbed=undisturbed)

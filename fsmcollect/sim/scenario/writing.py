@@ -39,6 +39,7 @@ def to_toml(scenario: Scenario) -> str:
     blocks += [_block("[[happens]]", {"what": it.what.value} | _moment(it.moment)) for it in scenario.happenings]
     blocks.append(_block("[strike]", _strike(scenario.strike)))
     blocks.append(_block("[expect]", _expectation(scenario.expect)))
+    blocks.append(_block("[undisturbed]", _expectation(scenario.undisturbed)))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from fsmcollect.sim.faults.commands import Call, every_fault_at
 from fsmcollect.sim.faults.values import Fault
-from fsmcollect.sim.scenario.values import Expectation, Scenario, Strike
+from fsmcollect.sim.scenario.values import Scenario, Strike
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def struck(base: Scenario, faults: Sequence[Fault], strike: Strike) -> Scenario:
     What it says and expects of its run, it says of the undisturbed one.
     """
     if faults or strike.cancel_at is not None or strike.abort_at is not None:
-        base = attrs.evolve(base, summary="", expect=Expectation())
+        base = base.disturbed()
     return attrs.evolve(base, faults=(*base.faults, *faults), strike=strike)
 
 

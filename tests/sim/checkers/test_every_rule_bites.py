@@ -248,6 +248,26 @@ def the_aperture_is_another_than_is_said() -> Play:
     return Play(ask(beam={"aperture_um": 10.0}), play.simulated)
 
 
+def the_energy_is_another_than_is_said() -> Play:
+    play = adapted("monochromator", move=_nothing, read_energy_ev=_energy_ev)
+    return Play(ask(beam={"energy_ev": 12_000.0}), play.simulated)
+
+
+def the_detector_stands_elsewhere_than_is_said() -> Play:
+    play = adapted("detector_stage", move=_nothing, read_distance_mm=_distance_mm)
+    return Play(ask(beam={"detector_distance_mm": 400.0}), play.simulated)
+
+
+async def _energy_ev() -> float:
+    await trio.lowlevel.checkpoint()
+    return 12_000.0
+
+
+async def _distance_mm() -> float:
+    await trio.lowlevel.checkpoint()
+    return 400.0
+
+
 async def _nothing(*_: object) -> None:
     await trio.lowlevel.checkpoint()
 
@@ -291,6 +311,7 @@ COLLECTING = {
     "ReportedAnglesAreNominal": [angles_are_reported_that_are_a_little_off],
     "PhotonsAsAsked": [the_absorbers_fall_out_while_a_wedge_is_exposed, the_aperture_is_another_than_is_said],
     "DoseOfRun": [images_are_taken_twice],
+    "SettingsAsAsked": [the_energy_is_another_than_is_said, the_detector_stands_elsewhere_than_is_said],
 }
 
 

@@ -16,7 +16,7 @@ REFUSED = {
         (
             'sumary: unknown key; did you mean "summary"? known are summary, seed, request, requests, '
             "beamline, person, "
-            "faults, operator, happens, strike, expect (s.toml, line 1)"
+            "faults, operator, happens, strike, expect, undisturbed (s.toml, line 1)"
         ),
     ),
     "a seed that is no number": ('seed = "x"\n' + REQUEST, 'seed = "x": must be a number, not text: '),
@@ -318,6 +318,14 @@ REFUSED = {
     "a hold that was resumed before": (
         REQUEST + HOLD + '[[operator]]\ndoes = "resume"\nat_s = 39\n',
         'operator[0].does = "hold": holds for ever: nobody does one of resume, skip, abort after it (s.toml, line 24)',
+    ),
+    "both shutters found open": (
+        REQUEST + "[beamline.safety_shutter]\nfound_open = true\n[beamline.fast_shutter]\nfound_open = true\n",
+        "beamline.fast_shutter.found_open: must be false: no other shutter is closed, and the beam is on (s.toml, line",
+    ),
+    "an ending that nothing has": (
+        REQUEST + '[undisturbed]\noutcome = "fine"\n',
+        'undisturbed.outcome = "fine": is no outcome; did you mean "failed"? allowed are done, skipped, failed,',
     ),
     "broken TOML": ("seed = = 3\n", "TOML: cannot be read: Invalid value (s.toml, line 1, column 8)"),
 }
