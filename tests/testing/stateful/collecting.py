@@ -269,6 +269,9 @@ class CollectionMachine(RuleBasedStateMachine):
         assert result.safe or self.has_left
         assert not any(self._ask(event) for event in REQUESTS), "a request is accepted after the end"
 
+    def _nobody_is_told_of_the_beam(self) -> bool:
+        return any(fault.command == "wait_for_beam" for fault in self.injector.in_force())
+
     def _let_go(self) -> None:
         """Everybody helps that the run comes to its end."""
         steps, simulated = self._steps, self.simulated
@@ -283,6 +286,8 @@ class CollectionMachine(RuleBasedStateMachine):
             steps.do(simulated.interlock.search)
             if self.collection.state is State.HOLDING:
                 self._asks(Event.RESUME)
+            elif self.collection.state is State.HOLDING_FOR_BEAM and self._nobody_is_told_of_the_beam():
+                self._asks(Event.ABORT)
             elif self.collection.state is State.FAULT:
                 if acknowledged < 2:
                     self._asks(Event.ACKNOWLEDGE)
