@@ -222,7 +222,9 @@ class _Attempt:
             running = _Running(step, trio.current_time() + step.deadline_s + GRACE_S)
             started.append(running)
             self.nursery.start_soon(self._carry_out, running, name=step.name)
-            # trio starts tasks that wake together in any order: one that is started a round later comes later.
+            # trio runs tasks that wake together in any order. What is started a round later comes later; after a second
+            # round, so does what the first one tells when it ends at once, whichever of them has its turn first.
+            await trio.lowlevel.cancel_shielded_checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
         return tuple(started)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
+import attrs
 import pytest
 from PIL import Image
 
@@ -24,6 +25,10 @@ from fsmcollect.events import (
 )
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.camera import Sample
+from fsmcollect.sim.moments import Moment
+from fsmcollect.sim.scenario import library
+from fsmcollect.sim.scenario.values import Deed, Does, Expectation, Strike
+from fsmcollect.simulate import playing
 from tests.collecting.rehearsing import INVERSE, WAYS, Play, adapt, ask, simulate
 
 
@@ -427,3 +432,12 @@ def test_snapshots_out_of_omegas_reach_are_refused_beforehand() -> None:
     assert simulated.trace.sha256() == noted
     play = Play(ask(snapshots={"count": 2}), simulated).run()
     assert play.outcome == "done", play.result.failures
+
+
+def test_the_run_is_the_same_in_every_order_of_tasks_also_when_it_is_stopped_within_making_safe() -> None:
+    """Found by drawn scenarios, when the commands of making safe left a round earlier."""
+    for count in range(1, 5):
+        abort = Deed(does=Does.ABORT, moment=Moment(event="safing_step", count=count))
+        base = attrs.evolve(library.read("short"), expect=Expectation(), operator=(abort,))
+        orders = (attrs.evolve(base, strike=Strike(schedule=schedule)) for schedule in range(20))
+        assert len({playing.play(order).trace_sha256 for order in orders}) == 1, f"stopped within step {count}"
