@@ -434,8 +434,8 @@ def test_snapshots_out_of_omegas_reach_are_refused_beforehand() -> None:
     assert play.outcome == "done", play.result.failures
 
 
-def test_the_run_is_the_same_in_every_order_of_tasks_also_when_it_is_stopped_within_making_safe() -> None:
-    """Found by drawn scenarios, when the commands of making safe left a round earlier."""
+def test_the_smallest_run_is_the_same_in_every_order_of_tasks_also_where_it_is_stopped_within_making_safe() -> None:
+    """What a step tells that ends at once comes before what the next one does, whichever task has its turn first."""
     for count in range(1, 5):
         abort = Deed(does=Does.ABORT, moment=Moment(event="safing_step", count=count))
         base = attrs.evolve(library.read("short"), expect=Expectation(), operator=(abort,))

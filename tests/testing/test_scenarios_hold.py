@@ -50,11 +50,11 @@ def in_order(scenario: Scenario, schedule: int) -> Scenario:
 def may_tie(scenario: Scenario) -> bool:
     """In another order of tasks it may be another run (in the same order, which its seed decides, it never is).
 
-    It is struck at a checkpoint or an event, whose number means another one there; or something fails or changes in the
-    very microsecond in which the sequencer goes on, and which of the two comes first is a tie.
+    It is struck at a checkpoint or an event, whose number means another one there; or something fails, changes or is
+    done by somebody in the very microsecond in which the sequencer goes on, and which of the two comes first is a tie.
     """
     strike = scenario.strike
-    return bool(strike.cancel_at or strike.abort_at or scenario.faults or scenario.happenings)
+    return bool(strike.cancel_at or strike.abort_at or scenario.faults or scenario.happenings or scenario.operator)
 
 
 @settings(max_examples=150)
