@@ -59,6 +59,7 @@ def with_short_delays(faults: Iterable[Fault]) -> Iterator[Fault]:
         yield fault
         if fault.effect is Effect.DELAYED:
             yield attrs.evolve(fault, delay_s=0.02)
+            yield attrs.evolve(fault, delay_s=1.5)
 
 
 def spread(found: list[tuple[str, Fault]], count: int) -> list[tuple[str, Fault]]:
