@@ -17,6 +17,15 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def pace(simulated_s: float, wall_s: float) -> str:
+    """``7.5 s in 0.50 s, 15 times as fast``: simulated in real time; no ratio where there is nothing to compare."""
+    took = f"{simulated_s:,.1f} s in {wall_s:.2f} s"
+    if simulated_s <= 0 or wall_s <= 0:
+        return took
+    times = simulated_s / wall_s
+    return f"{took}, {times:,.0f} times as fast" if times >= 1.95 else f"{took}, {times:.2g} times as fast"
+
+
 def count(n: int, one: str, many: str = "") -> str:
     """``1 movie``, ``24 movies``."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"

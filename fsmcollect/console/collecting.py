@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fsmcollect.console import INDENT, ROWS_SHOWN, coloured, say, show_row, show_table, words
+from fsmcollect.console import INDENT, ROWS_SHOWN, amounts, coloured, say, show_row, show_table, words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,8 +127,7 @@ def show_simulation(ended: Simulation, out: str, *, planned: int) -> None:
     verdict = "" if ended.safe else "; the beamline could not be verified safe"
     show_row("outcome", f"{coloured(str(ended.outcome), safe=ended.safe)}{verdict}")
     show_row("images", f"{ended.images:,}")
-    faster = f", {ended.simulated_s / ended.wall_s:,.0f} times as fast" if ended.simulated_s and ended.wall_s else ""
-    show_row("simulated", f"{ended.simulated_s:,.1f} s in {ended.wall_s:.2f} s{faster}")
+    show_row("simulated", amounts.pace(ended.simulated_s, ended.wall_s))
     show_row("trace", ended.trace_sha256)
     show_row("violations", str(len(ended.violations)))
     for violation in ended.violations:

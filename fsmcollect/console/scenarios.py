@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fsmcollect.console import coloured, say, show_row
+from fsmcollect.console import amounts, coloured, say, show_row
 
 if TYPE_CHECKING:
     from fsmcollect.sim.scenario.values import Scenario
@@ -58,8 +58,7 @@ def show_played(played: Played, *, out: str | None, saved: str | None, is_told: 
         show_row("struck", struck)
     show_row("images", f"{played.images:,}")
     show_row("dose", _dose(played))
-    faster = f", {played.simulated_s / played.wall_s:,.0f} times as fast" if played.wall_s else ""
-    show_row("simulated", f"{played.simulated_s:,.1f} s in {played.wall_s:.2f} s{faster}")
+    show_row("simulated", amounts.pace(played.simulated_s, played.wall_s))
     show_row("trace", played.trace_sha256)
     if not is_told:
         for failure in played.failures:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from fsmcollect.beamline import Beamline, BeamlineConfig, Location, Question
-from fsmcollect.sim.camera import Backlight, Camera, Head
+from fsmcollect.sim.camera import Backlight, Camera, Head, Sample
 from fsmcollect.sim.changer import SampleChanger
 from fsmcollect.sim.checkers import (
     AtRest,
@@ -150,6 +150,26 @@ class SimulatedBeamline:
         self._build_measuring()
         self._build_checkers()
         self.beamline = Beamline(config=self.config, **{role: getattr(self, role) for role in ROLES if self._has(role)})
+
+    def find_mounted(
+        self, *, besides: Collection[Location | None] = (), centred_at_mm: Mapping[str, float] | None = None
+    ) -> None:
+        """Somebody has mounted a sample before the run: with the robot, where it has a pin to spare, else by hand.
+
+        Parameters
+        ----------
+        besides : collection of Location
+            Places in the dewar whose samples are wanted in it.
+        centred_at_mm : mapping of str to float, optional
+            And has centred it, with the table there; axes that are left out stay where they are.
+        """
+        place = self.sample_changer.find_mounted(besides) if self._has("sample_changer") else None
+        if place is None:
+            self.head.mount_by_hand()
+        if centred_at_mm is not None:
+            table_mm = dict(zip(("x_mm", "y_mm", "z_mm"), self._table_mm(), strict=True))
+            at_um = (1e3 * centred_at_mm.get(axis, here_mm) for axis, here_mm in table_mm.items())
+            self.head.put_sample(place, Sample(*at_um))
 
     @property
     def timings(self) -> Timings:

@@ -209,6 +209,14 @@ class SampleChanger:
                 self._job.failure = f"started afresh during {self._job.what!r}{self._holding()}"
             self._retreat()
 
+    def find_mounted(self, besides: Collection[Location | None]) -> Location | None:
+        """It has mounted a sample before the run: the last that is not among `besides`; None without one to spare."""
+        spare = (pin for pin in reversed(self.places) if pin not in besides and pin not in self.bare_pins)
+        pin = next(spare, None)
+        if pin is not None:
+            self.whereabouts[pin] = Whereabouts.GONIOMETER
+        return pin
+
     def take_off_by_hand(self) -> None:
         """A person takes the robot's pin off the goniometer and puts it back into its place in the dewar."""
         if self.is_moving:

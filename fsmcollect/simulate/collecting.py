@@ -22,7 +22,7 @@ from fsmcollect.machines.collection import State
 from fsmcollect.machines.table import Outcome
 from fsmcollect.observers import Listener, Observers
 from fsmcollect.realwork import in_thread
-from fsmcollect.request import Request
+from fsmcollect.request import CentringMethod, Request
 from fsmcollect.signals import heeding_signals
 from fsmcollect.sim.beamline import SimulatedBeamline
 
@@ -49,7 +49,9 @@ class Simulation:
 class Rehearsal:
     """Simulated collections, one after the other on one beamline.
 
-    Building it checks every request; nothing has moved and no file was made when that raises `InvalidRequest`.
+    Building it checks every request; nothing has moved and no file was made when that raises `InvalidRequest`. What the
+    first request calls mounted is on the goniometer from the beginning; where nobody is to centre it, it lies in the
+    beam.
 
     Parameters
     ----------
@@ -100,6 +102,13 @@ class Rehearsal:
         if self.directory is not None and (clashes := limits.name_clashes(self.requests, plans)):
             raise InvalidRequest([attrs.evolve(p, field=f"[{position}].{p.field}") for position, p in clashes])
         self.current = self._collections[0]
+        self._find_mounted(self.requests[0])
+
+    def _find_mounted(self, first: Request) -> None:
+        if first.sample.mounted:
+            asked_for = {request.sample.location for request in self.requests}
+            is_centred = first.centring.method is CentringMethod.NONE
+            self.simulated.find_mounted(besides=asked_for, centred_at_mm=first.positions if is_centred else None)
 
     def abort(self) -> None:
         """End the list: the collection under way, or, where none is just now, the next one before it has begun."""

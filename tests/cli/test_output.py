@@ -12,10 +12,25 @@ from pathlib import Path
 import pytest
 
 import fsmcollect
+from fsmcollect.console.amounts import pace
 from tests.cli.commanding import LYSO, SMALL, Command, lyso, mxcube, program, run, tree
 
 COMMANDS = ("plan", "simulate", "scenarios", "sweep", "stream", "archive", "diagrams")
 HELPS = [("--help",), *((name, "--help") for name in COMMANDS), ("simulate", "-h")]
+
+
+@pytest.mark.parametrize(
+    "simulated_s, wall_s, words",
+    [
+        (7200.0, 0.5, "7,200.0 s in 0.50 s, 14,400 times as fast"),
+        (1.9, 1.0, "1.9 s in 1.00 s, 1.9 times as fast"),
+        (0.3, 0.72, "0.3 s in 0.72 s, 0.42 times as fast"),
+        (0.0, 0.5, "0.0 s in 0.50 s"),
+        (3.0, 0.0, "3.0 s in 0.00 s"),
+    ],
+)
+def test_simulated_time_is_told_beside_real_time(simulated_s: float, wall_s: float, words: str) -> None:
+    assert pace(simulated_s, wall_s) == words
 
 
 @pytest.fixture

@@ -201,6 +201,18 @@ def test_it_does_not_touch_a_sample_that_was_mounted_by_hand() -> None:
     Robot(by_hand=True).run(body)
 
 
+def test_it_has_mounted_a_sample_before_that_nobody_wants_from_the_dewar() -> None:
+    changer = Robot().changer
+    last, before_it = changer.places[-1], changer.places[-2]
+    assert changer.find_mounted({None, last}) == before_it == changer.on_goniometer
+
+
+def test_where_every_sample_is_wanted_it_has_mounted_none() -> None:
+    changer = Robot().changer
+    assert changer.find_mounted(set(changer.places)) is None
+    assert changer.on_goniometer is None
+
+
 def test_a_stuck_gripper_is_reported_after_its_time_limit_with_the_sample_where_it_is() -> None:
     robot = Robot()
 

@@ -15,6 +15,7 @@ from fsmcollect.collecting.collection import Collection
 from fsmcollect.errors import FsmCollectError
 from fsmcollect.events import Event, Moved, RunEnded
 from fsmcollect.machines.table import Outcome
+from fsmcollect.request import CentringMethod, Request, Sample
 from fsmcollect.sim.faults.values import FOR_EVER_S, Effect, Fault
 from fsmcollect.sim.moments import Moment
 from fsmcollect.sim.ring import Ring
@@ -49,6 +50,65 @@ def test_an_undisturbed_run_tells_how_it_was_and_has_nothing_to_complain_of() ->
     assert ("collection", "CLOSING", "SAFE") in played.rows
     assert [call.number for call in played.calls if (call.device, call.command) == ("fast_shutter", "close")] == [1, 2]
     assert played.pairs == frozenset()
+
+
+# -- what is mounted when it begins -----------------------------------------------------------------------------------
+
+
+def mounted(scenario: Scenario, method: CentringMethod, **more: Any) -> Request:
+    """The scenario's request, for a sample that is on the goniometer already."""
+    asked = scenario.requests[0]
+    return attrs.evolve(
+        asked, sample=Sample(mounted=True), centring=attrs.evolve(asked.centring, method=method), **more
+    )
+
+
+def numbered(request: Request, run_number: int) -> Request:
+    return attrs.evolve(request, files=attrs.evolve(request.files, run_number=run_number))
+
+
+@pytest.mark.parametrize("lacks_robot", [True, False], ids=["no robot", "robot"])
+@pytest.mark.parametrize("positions", [{}, {"x_mm": 0.4, "z_mm": -0.25}], ids=["where it stands", "where it was"])
+def test_what_is_mounted_and_not_to_be_centred_lies_in_the_beam(positions: dict[str, float], lacks_robot: bool) -> None:
+    setup = short().beamline
+    without = setup.without | {"sample_changer"} if lacks_robot else setup.without
+    asked = mounted(short(), CentringMethod.NONE, positions=positions)
+    played = play(short(requests=(asked,), beamline=attrs.evolve(setup, without=without)))
+    assert (played.outcome, played.violations) == (Outcome.DONE, ())
+    assert played.exposed_s == pytest.approx(0.2, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["inverse_beam", "mounted_by_hand"])
+def test_what_is_mounted_is_seen_and_centred_as_asked(name: str) -> None:
+    scenario = library.read(name)
+    asked = mounted(scenario, CentringMethod.AUTO)
+    played = play(attrs.evolve(scenario, requests=(asked,)))
+    assert (played.outcome, played.failures, played.violations) == (Outcome.DONE, (), ())
+    assert played.exposed_s > 0 < played.photons
+
+
+def test_the_robot_puts_back_what_was_mounted_before() -> None:
+    told: list[str] = []
+    asked = (mounted(short(), CentringMethod.NONE), numbered(short().requests[0], 2))
+    played = play(short(requests=asked), followers=[lambda _us, source, text: told.append(f"{source} {text}")])
+    assert (played.outcome, played.images, played.failures, played.violations) == (Outcome.DONE, 4, (), ())
+    assert [line for line in told if "5:16 " in line or "1:1 " in line] == [
+        "sample_changer 5:16 in the gripper",
+        "sample_changer 5:16 in the dewar",
+        "sample_changer 1:1 in the gripper",
+        "sample_changer 1:1 on the goniometer",
+    ]
+
+
+def test_what_a_later_request_calls_mounted_is_what_the_robot_has_left() -> None:
+    scenario = library.read("inverse_beam")
+    asked = (scenario.requests[0], numbered(mounted(scenario, CentringMethod.AUTO), 2))
+    played = play(attrs.evolve(scenario, requests=asked, expect=NOTHING))
+    images = play(scenario).images
+    assert (played.outcome, played.images, played.failures, played.violations) == (Outcome.DONE, 2 * images, (), ())
+
+
+# -- what decides the order of a run ----------------------------------------------------------------------------------
 
 
 def test_what_is_recorded_changes_nothing() -> None:

@@ -312,9 +312,16 @@ def test_progress_is_told_to_the_end() -> None:
 
 @pytest.mark.parametrize(
     "numbers, field",
-    [({"pairs": -1}, "pairs"), ({"schedules": 0}, "schedules"), ({"limit": 0}, "limit"), ({"jobs": 0}, "jobs")],
+    [
+        ({"pairs": -1}, "pairs"),
+        ({"schedules": 0}, "schedules"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 1.5}, "limit"),
+        ({"limit": "10"}, "limit"),
+        ({"jobs": 0}, "jobs"),
+    ],
 )
-def test_a_number_that_makes_no_sense_is_refused(numbers: dict[str, int], field: str) -> None:
+def test_a_number_that_makes_no_sense_is_refused(numbers: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         sweep(BASE, **numbers)  # type: ignore[arg-type]
     assert [problem.field for problem in refusal.value.problems] == [field]

@@ -175,8 +175,6 @@ def _centrings(draw: st.DrawFn, sample: Sample, without: frozenset[str]) -> Cent
     methods += [CentringMethod.NONE]
     methods += [CentringMethod.MANUAL] if "person" not in without else []
     method = draw(st.sampled_from(methods))
-    if sample.mounted:  # the simulated goniometer is empty: there is nothing to be seen
-        method = CentringMethod.NONE
     by_hand = method is CentringMethod.MANUAL or sample.location is None
     validate = draw(_RARELY) and "person" not in without
     return Centring(method=method, timeout_s=_PATIENT_TIMEOUT_S if by_hand else _TIMEOUT_S, validate=validate)

@@ -7,11 +7,13 @@ run (`fsmcollect.simulate.playing`) and no rule (`fsmcollect.sim.checkers`).
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
 import attrs
 
@@ -87,11 +89,11 @@ def sweep(
     ).run(progress)
 
 
-def _check(**numbers: tuple[int | None, int]) -> None:
+def _check(**numbers: tuple[object, int]) -> None:
     problems = [
-        Problem(field=name, value=str(number), allowed=f"must be at least {least}")
+        Problem(field=name, value=repr(number), allowed=f"must be a whole number, at least {least}")
         for name, (number, least) in numbers.items()
-        if number is not None and number < least
+        if number is not None and not (isinstance(number, SupportsIndex) and operator.index(number) >= least)
     ]
     if problems:
         raise InvalidRequest(problems)
