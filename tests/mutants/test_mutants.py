@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.mutants import trying
 from tests.mutants.mutant import PACKAGE, Mutant, read_mutants
 from tests.mutants.trying import ROOT, ask_checkers, ask_tests, copied, judge, judge_all, row, score
 
@@ -61,6 +63,20 @@ def test_another_package_than_the_copy_is_not_judged(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert f"which is not in {tmp_path}" in done.stderr
+
+
+def test_looks_that_take_all_memory_do_not_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that goes round in circles meets one limit or the other, whichever comes first on this machine."""
+    fatal = (
+        "Fatal Python error: _PyErr_NormalizeException: Cannot recover from MemoryErrors while normalizing exceptions."
+    )
+    died = subprocess.CompletedProcess[str]([], -signal.SIGABRT, "", fatal)
+    monkeypatch.setattr(trying, "_run", lambda *_: died)
+    assert ask_checkers(tmp_path) == ("memory", "the looks take all memory that they are given")
+    crashed = subprocess.CompletedProcess[str]([], 1, "", "ZeroDivisionError")
+    monkeypatch.setattr(trying, "_run", lambda *_: crashed)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        ask_checkers(tmp_path)
 
 
 @pytest.mark.parametrize("mutant", WORST, ids=lambda mutant: mutant.name)

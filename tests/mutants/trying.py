@@ -97,6 +97,8 @@ def ask_checkers(folder: Path) -> tuple[str, str]:
     done = _run(folder, "from tests.mutants.watching import main; import sys; main(sys.argv[1])")
     if done is None:
         return "time", "the looks do not end"
+    if done.returncode and "MemoryError" in done.stderr:
+        return "memory", "the looks take all memory that they are given"
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     said = json.loads(done.stdout.splitlines()[-1])
