@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fsmcollect.collecting.collection import Collection
 from fsmcollect.machines.collection import Event, State
 from fsmcollect.observers import Observers
-from fsmcollect.request import Request
+from fsmcollect.request import CentringMethod, Request
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.checkers import RunRules
 from fsmcollect.sim.faults.injector import Injector
@@ -71,6 +71,9 @@ class CollectionMachine(RuleBasedStateMachine):
     )
     def begin(self, request: Request, seed: int, schedule: int, from_: str, early: tuple[Event, ...]) -> None:
         simulated = self.simulated = SimulatedBeamline(seed=seed)
+        if request.sample.mounted:
+            is_centred = request.centring.method is CentringMethod.NONE
+            simulated.find_mounted(centred_at_mm=request.positions if is_centred else None)
         self.faults, self.deeds, self.happened = [], [], []
         self.asked_for, self.seed, self.schedule = request, seed, schedule
         self.struck: list[Struck] = []
