@@ -102,13 +102,7 @@ class Rehearsal:
         if self.directory is not None and (clashes := limits.name_clashes(self.requests, plans)):
             raise InvalidRequest([attrs.evolve(p, field=f"[{position}].{p.field}") for position, p in clashes])
         self.current = self._collections[0]
-        self._find_mounted(self.requests[0])
-
-    def _find_mounted(self, first: Request) -> None:
-        if first.sample.mounted:
-            asked_for = {request.sample.location for request in self.requests}
-            is_centred = first.centring.method is CentringMethod.NONE
-            self.simulated.find_mounted(besides=asked_for, centred_at_mm=first.positions if is_centred else None)
+        find_mounted(self.simulated, self.requests)
 
     def abort(self) -> None:
         """End the list: the collection under way, or, where none is just now, the next one before it has begun."""
@@ -208,6 +202,15 @@ class Rehearsal:
         else:
             source = event.kind
         self.simulated.trace.note(source, event.to_json(stable=True))
+
+
+def find_mounted(simulated: SimulatedBeamline, requests: Sequence[Request]) -> None:
+    """Put on the goniometer what the first request calls mounted; in the beam, where nobody is to centre it."""
+    first = requests[0]
+    if first.sample.mounted:
+        is_centred = first.centring.method is CentringMethod.NONE
+        asked_for = {request.sample.location for request in requests}
+        simulated.find_mounted(besides=asked_for, centred_at_mm=first.positions if is_centred else None)
 
 
 def _together(outcomes: Sequence[Outcome]) -> Outcome:

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fsmcollect.collecting.collection import Collection
 from fsmcollect.machines.collection import Event, State
 from fsmcollect.observers import Observers
-from fsmcollect.request import CentringMethod, Request
+from fsmcollect.request import Request
 from fsmcollect.sim.beamline import SimulatedBeamline
 from fsmcollect.sim.checkers import RunRules
 from fsmcollect.sim.faults.injector import Injector
@@ -26,6 +26,7 @@ from fsmcollect.sim.kernel import US_PER_S
 from fsmcollect.sim.moments import EVENTS, Moment, Moments
 from fsmcollect.sim.scenario.values import Deed, Does, Happening, Scenario, Strike, What
 from fsmcollect.sim.shutter import Blade
+from fsmcollect.simulate.collecting import find_mounted
 from fsmcollect.testing import strategies
 from tests.testing.stateful.lockstep import Lockstep, cancelling
 from tests.testing.stateful.model import Model
@@ -71,9 +72,7 @@ class CollectionMachine(RuleBasedStateMachine):
     )
     def begin(self, request: Request, seed: int, schedule: int, from_: str, early: tuple[Event, ...]) -> None:
         simulated = self.simulated = SimulatedBeamline(seed=seed)
-        if request.sample.mounted:
-            is_centred = request.centring.method is CentringMethod.NONE
-            simulated.find_mounted(centred_at_mm=request.positions if is_centred else None)
+        find_mounted(simulated, [request])
         self.faults, self.deeds, self.happened = [], [], []
         self.asked_for, self.seed, self.schedule = request, seed, schedule
         self.struck: list[Struck] = []
